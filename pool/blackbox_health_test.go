@@ -1,0 +1,92 @@
+package pool_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/status"
+
+	"github.com/enclavepool/enclavepool/breaker"
+	"github.com/enclavepool/enclavepool/pool"
+)
+
+func TestAFrozenEnclaveUnderLoadLeavesRotation(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		svc := &service{hold: make(chan struct{})}
+		p, e := memoryPool(t, svc, nil)
+		calls := []<-chan error{begun(t, p.Conn("a")), begun(t, p.Conn("a"))}
+		e.Freeze()
+		start := time.Now()
+		for i, c := range calls {
+			if err := <-c; status.Code(err) != codes.Unavailable {
+				t.Errorf("call %d on a frozen connection: %v; want Unavailable", i, err)
+			}
+			if took := time.Since(start); took > time.Second {
+				t.Errorf("call %d failed after %v", i, took)
+			}
+		}
+		time.Sleep(2*time.Second - time.Since(start))
+		s := stats(p, "a")
+		if s.State != breaker.Degraded || s.HealthyConns != 0 || s.Ejections == 0 {
+			t.Errorf("2s after the freeze: %v, %d Healthy, %d ejections", s.State, s.HealthyConns, s.Ejections)
+		}
+		e.Thaw()
+		close(svc.hold)
+		ready(t, p)
+		everyKindOfCall(t.Context(), t, client(p, "a"))
+	})
+}
+
+func TestAnIdleFrozenEnclaveIsFoundByItsProbes(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p, e := memoryPool(t, &service{}, nil)
+		time.Sleep(time.Minute)
+		if s := stats(p, "a"); s.HealthyConns != 2 || s.Ejections != 0 || s.Dials != 2 {
+			t.Fatalf("idle for a minute: %+v", s)
+		}
+		e.Freeze()
+		time.Sleep(5 * time.Second) // interval, and three probes with room
+		if s := stats(p, "a"); s.HealthyConns != 0 || s.Ejections != 2 {
+			t.Errorf("%d Healthy, %d ejections; want 0, 2", s.HealthyConns, s.Ejections)
+		}
+	})
+}
+
+func TestAShortFreezeEjectsNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p, e := memoryPool(t, &service{}, nil)
+		for range 20 {
+			e.Freeze()
+			time.Sleep(100 * time.Millisecond)
+			e.Thaw()
+			time.Sleep(400 * time.Millisecond)
+		}
+		if s := stats(p, "a"); s.HealthyConns != 2 || s.Ejections != 0 || s.Dials != 2 {
+			t.Errorf("%d Healthy, %d ejections, %d dials; want 2, 0, 2", s.HealthyConns, s.Ejections, s.Dials)
+		}
+	})
+}
+
+func TestAnEnclaveThatStopsServingLeavesRotationAndKeepsItsConnections(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p, e := memoryPool(t, &service{}, nil)
+		e.SetServing(false)
+		time.Sleep(3 * time.Second)
+		if s := stats(p, "a"); s.HealthyConns != 0 || s.State != breaker.Degraded || s.Conns != 2 || s.Dials != 2 {
+			t.Errorf("%d Healthy, %v, %d connections, %d dials; want 0, degraded, 2, 2", s.HealthyConns, s.State, s.Conns, s.Dials)
+		}
+		_, err := client(p, "a").EmptyCall(t.Context(), &grpc_testing.Empty{})
+		poolError(t, err, "a", pool.ErrUnavailable, codes.Unavailable)
+		e.SetServing(true)
+		start := time.Now()
+		ready(t, p)
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("back after %v", took)
+		}
+		synctest.Wait()
+		everyKindOfCall(t.Context(), t, client(p, "a"))
+	})
+}

@@ -1,0 +1,196 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/connectivity"
+
+	"github.com/enclavepool/enclavepool/health"
+	"github.com/enclavepool/enclavepool/internal/h2tap"
+	"github.com/enclavepool/enclavepool/internal/lb"
+)
+
+// conn is one HTTP/2 connection: dialled, admitted, lost or closed, never
+// reborn. It hears from gRPC (lb.Owner) and from the frames that arrive
+// (h2tap.Observer), acts on what cannot wait and passes the rest to the keeper.
+type conn struct {
+	slots   slotWord
+	enclave *enclave
+	place   *place
+	index   int // the place's
+	sub     *lb.Conn
+
+	ready  atomic.Bool   // gRPC can open streams on it
+	lost   chan struct{} // closed when it no longer can
+	useful atomic.Bool   // a call has been answered on it
+	closed atomic.Bool   // its socket is closed, or has failed
+	tap    atomic.Pointer[h2tap.Conn]
+
+	mu         sync.Mutex
+	raw        net.Conn // what the dialer made, below any TLS
+	admits     bool
+	advertised int64     // MAX_CONCURRENT_STREAMS as the server last said; −1: it has not
+	cause      error     // the first thing that went wrong
+	resting    error     // why it is out of rotation
+	openedAt   time.Time // when it was admitted
+
+	// The keeper's.
+	deadline  time.Time // of the attempt, while it is one
+	checking  bool      // connected; the health check is under way
+	retireAt  time.Time // when it is old enough to be replaced; zero: never
+	monitor   *health.Monitor
+	suspended bool // out of rotation because the enclave asked for it
+	gone      bool // its socket is closed
+}
+
+func newConn(e *enclave, p *place) *conn {
+	return &conn{enclave: e, place: p, index: p.index, advertised: -1, lost: make(chan struct{})}
+}
+
+// errClosedHere stands for a connection that gRPC itself closed.
+var errClosedHere = errors.New("closed by gRPC: no answer to keepalive, or a protocol error")
+
+// note keeps err as the cause of the connection's end, unless one is known.
+func (c *conn) note(err error) {
+	c.mu.Lock()
+	if c.cause == nil {
+		c.cause = err
+	}
+	c.mu.Unlock()
+}
+
+// why returns the cause of the connection's end, or err when none was noted.
+func (c *conn) why(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause != nil {
+		return c.cause
+	}
+	if err == nil {
+		return errClosedHere
+	}
+	return err
+}
+
+// rest keeps why the connection is out of rotation; nil: it is not.
+func (c *conn) rest(why error) {
+	c.mu.Lock()
+	c.resting = why
+	c.mu.Unlock()
+}
+
+// allow lets callers in, up to the limit, unless the connection is lost.
+func (c *conn) allow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// ConnState clears ready before it denies, and denies under this lock: a
+	// loss not seen here is denied after.
+	if c.ready.Load() {
+		c.admits = true
+		if c.openedAt.IsZero() {
+			c.openedAt = time.Now()
+		}
+		c.slots.setLimit(c.limitLocked())
+	}
+}
+
+// age returns how long ago the connection was admitted.
+func (c *conn) age(now time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return now.Sub(c.openedAt)
+}
+
+// deny lets nobody in from now on.
+func (c *conn) deny() {
+	c.mu.Lock()
+	c.admits = false
+	c.slots.setLimit(0)
+	c.mu.Unlock()
+}
+
+// limitLocked is the smaller of what is configured and what the server
+// advertises, less one stream for probes; at least 1, unless the server
+// forbids streams altogether.
+func (c *conn) limitLocked() uint32 {
+	limit := int64(c.enclave.cfg.maxStreams)
+	switch {
+	case c.advertised == 0:
+		return 0
+	case c.advertised > 0:
+		limit = max(1, min(limit, c.advertised-1))
+	}
+	return uint32(limit)
+}
+
+// cut closes the connection under gRPC's feet, below any TLS: whatever waits
+// for a frozen peer fails at once.
+func (c *conn) cut() {
+	c.mu.Lock()
+	raw := c.raw
+	c.mu.Unlock()
+	if raw != nil {
+		raw.Close()
+	}
+}
+
+// ConnState implements lb.Owner.
+func (c *conn) ConnState(state connectivity.State, err error) {
+	if state == connectivity.Ready {
+		c.ready.Store(true)
+	} else if c.ready.Swap(false) {
+		close(c.lost)
+		c.deny() // at once: the keeper may have other things to do first
+	}
+	c.enclave.keeper.post(func(k *keeper) { k.stateChanged(c, state, err) })
+}
+
+// MaxConcurrentStreams implements h2tap.Observer.
+func (c *conn) MaxConcurrentStreams(n uint32) {
+	c.mu.Lock()
+	c.advertised = int64(n)
+	_, before := c.slots.load()
+	now := before
+	if c.admits {
+		now = c.limitLocked()
+		c.slots.setLimit(now)
+	}
+	c.mu.Unlock()
+	// However often a peer changes its mind, one notice of it is under way.
+	if e := c.enclave; now > before && e.raised.CompareAndSwap(false, true) {
+		e.keeper.post(func(k *keeper) {
+			k.e.raised.Store(false)
+			k.e.serve()
+		})
+	}
+}
+
+// Settings implements h2tap.Observer.
+func (c *conn) Settings() {}
+
+// StreamReset implements h2tap.Observer.
+func (c *conn) StreamReset(_, code uint32) {
+	if h2tap.Code(code) != h2tap.NoError {
+		c.enclave.resets[min(int(code), resetCodes-1)].Add(1)
+	}
+}
+
+// GoAway implements h2tap.Observer.
+func (c *conn) GoAway(_, code uint32, debug string) {
+	c.note(fmt.Errorf("the enclave sent GOAWAY %v %q", h2tap.Code(code), debug))
+}
+
+// Closed implements h2tap.Observer.
+func (c *conn) Closed(err error) {
+	if errors.Is(err, net.ErrClosed) {
+		err = errClosedHere
+	}
+	c.note(err)
+	c.closed.Store(true)
+	c.enclave.keeper.post(func(k *keeper) { k.gone(c) })
+}

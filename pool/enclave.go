@@ -1,0 +1,332 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/enclavepool/enclavepool/breaker"
+	"github.com/enclavepool/enclavepool/health"
+	"github.com/enclavepool/enclavepool/internal/lb"
+	"github.com/enclavepool/enclavepool/internal/target"
+	"github.com/enclavepool/enclavepool/reconnect"
+)
+
+// enclave is a named set of connections to one target, and the queue for them.
+type enclave struct {
+	id            string
+	target        string        // as configured
+	parsed        target.Target // zero with WithDialer
+	authority     string
+	cfg           settings
+	opts          *options
+	log           *slog.Logger
+	metrics       *enclaveMetrics
+	channel       *lb.Channel
+	configWaits   bool // the service config may set waitForReady
+	configRetries bool // the service config may have a retry policy
+	keeper        *keeper
+	tracker       *leaseTracker // nil: leases are not tracked
+
+	// admitted are the connections that callers may use; open are those whose
+	// socket is open, with the ones that only finish what they have. Both are
+	// replaced, never changed, under mu.
+	admitted atomic.Pointer[[]*conn]
+	open     atomic.Pointer[[]*conn]
+	orphans  atomic.Pointer[[]*conn] // closed, with slots that have not come back yet
+	status   atomic.Pointer[enclaveStatus]
+
+	// How many connections there may be, and are decided on.
+	minConns, maxConns, wanted atomic.Int32
+	pressed                    atomic.Bool // the keeper has been told of load
+	full                       atomic.Bool // every slot is taken and there will be no more
+
+	// waiting is positive while a release has to look at the queue.
+	waiting atomic.Int32
+	dozing  atomic.Bool // the keeper wants to be told of the next call
+	raised  atomic.Bool // the keeper has been told of a raised limit
+	waiters sync.Pool   // of *waiter; its own, so that channels stay in their synctest bubble
+	chunks  sync.Pool   // of *leaseChunk that are not used up
+
+	mu       sync.Mutex
+	queue    waitQueue
+	closed   bool
+	draining bool
+	outage   *Error        // not nil once a total loss has outlasted the budget
+	quiet    *quiet        // not nil while somebody waits for the last slot
+	news     chan struct{} // closed and replaced at every change of connections
+
+	dials, reconnects, exhausted, ejections atomic.Uint64
+	resets                                  [resetCodes]atomic.Uint64 // by code
+	retired                                 atomic.Uint64             // slots ever reserved on connections no longer open
+}
+
+// settings are what an enclave needs of the Config.
+type settings struct {
+	maxStreams, maxWaiters         int
+	weight                         int
+	acquireTimeout, requestTimeout time.Duration
+	dialTimeout, maxConnAge        time.Duration
+	keepalive                      keepalive.ClientParameters
+	reconnect                      reconnect.Policy
+	health                         health.Policy
+}
+
+// enclaveStatus is a snapshot; it is replaced, never changed.
+type enclaveStatus struct {
+	state breaker.State
+	since time.Time
+	cause error
+	lost  bool // there was a connection once
+}
+
+func newEnclave(cfg Config, ec Enclave, opts *options, m *metrics, serviceConfig string) (*enclave, error) {
+	least, most := cfg.sizes(ec)
+	e := &enclave{
+		id:        ec.ID,
+		target:    ec.Target,
+		authority: "localhost",
+		opts:      opts,
+		log:       opts.logger.With("enclave_id", ec.ID),
+		metrics:   m.forEnclave(ec.ID),
+		cfg: settings{
+			maxStreams: cfg.MaxConcurrentStreams, maxWaiters: cfg.MaxWaiters,
+			weight:         max(ec.Weight, 1),
+			acquireTimeout: cfg.AcquireTimeout, requestTimeout: cfg.RequestTimeout,
+			dialTimeout: cfg.DialTimeout, maxConnAge: cfg.MaxConnAge,
+			keepalive: cfg.Keepalive, reconnect: cfg.Reconnect, health: cfg.Health,
+		},
+		configWaits:   strings.Contains(opts.serviceConfig, "waitForReady"),
+		configRetries: strings.Contains(opts.serviceConfig, "retryPolicy"),
+		news:          make(chan struct{}),
+	}
+	if ec.Authority != "" {
+		e.authority = ec.Authority
+	}
+	if opts.dialer == nil {
+		t, err := target.Parse(ec.Target)
+		if err != nil {
+			return nil, err
+		}
+		e.parsed = t
+		if opts.plaintext && !t.Local() {
+			e.log.Warn("plaintext to a target that may leave this machine; use WithTransportCredentials", "target", ec.Target)
+		}
+	}
+	e.waiters.New = func() any { return &waiter{served: make(chan struct{}, 1)} }
+	e.admitted.Store(new([]*conn))
+	e.open.Store(new([]*conn))
+	e.orphans.Store(new([]*conn))
+	e.minConns.Store(int32(least))
+	e.maxConns.Store(int32(most))
+	now := time.Now()
+	e.status.Store(&enclaveStatus{state: breaker.Degraded, since: now})
+	if opts.trackLeases {
+		e.tracker = &leaseTracker{}
+	}
+	e.keeper = newKeeper(e, now)
+	channel, err := lb.New(lb.Options{
+		Name:          ec.ID,
+		ServiceConfig: serviceConfig,
+		Dial:          e.dial,
+		Credentials:   tapCredentials{opts.credentials},
+		DialOptions:   e.dialOptions(),
+	})
+	if err != nil {
+		return nil, &Error{EnclaveID: ec.ID, Reason: ErrConfig, Cause: err}
+	}
+	e.channel = channel
+	go e.keeper.run()
+	return e, nil
+}
+
+func (e *enclave) isClosed() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closed
+}
+
+// withDeadline gives a call without a deadline the configured one.
+func (e *enclave) withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if e.cfg.requestTimeout > 0 {
+		if _, ok := ctx.Deadline(); !ok {
+			return context.WithTimeout(ctx, e.cfg.requestTimeout)
+		}
+	}
+	return ctx, func() {}
+}
+
+// refusalLocked returns why nobody may queue now; nil: one may.
+func (e *enclave) refusalLocked(waitForReady bool) error {
+	switch {
+	case e.closed:
+		return &Error{EnclaveID: e.id, Reason: ErrClosed}
+	case e.draining:
+		return &Error{EnclaveID: e.id, Reason: ErrDraining, RetryAfter: e.cfg.reconnect.Max}
+	case e.outage != nil && !waitForReady:
+		out := *e.outage
+		return &out
+	}
+	return nil
+}
+
+// exhaustedError counts and describes a caller turned away. waited is 0 for
+// one that never queued.
+func (e *enclave) exhaustedError(waiters int, waited time.Duration) error {
+	e.exhausted.Add(1)
+	e.crowded(true)
+	used, capacity := e.usage()
+	state := fmt.Errorf("%d of %d slots in use, %d of at most %d waiters queued", used, capacity, waiters, e.cfg.maxWaiters)
+	if waited > 0 {
+		state = fmt.Errorf("no slot within AcquireTimeout (%v): %w", e.cfg.acquireTimeout, state)
+	}
+	return &Error{EnclaveID: e.id, Reason: ErrExhausted, Cause: state}
+}
+
+// gaveUp describes a caller whose context ended before it had a slot.
+func (e *enclave) gaveUp(err error, waited time.Duration) error {
+	st := e.status.Load()
+	cause := fmt.Errorf("no slot was free after %v, enclave %v", waited.Round(time.Microsecond), st.state)
+	if st.cause != nil {
+		cause = fmt.Errorf("%w: %w", cause, st.cause)
+	}
+	return &Error{EnclaveID: e.id, Reason: err, Cause: cause}
+}
+
+// usage returns how many slots are in use and how many there are, on the
+// connections that callers may use.
+func (e *enclave) usage() (used, capacity int) {
+	for _, c := range *e.admitted.Load() {
+		u, limit := c.slots.load()
+		used, capacity = used+int(u), capacity+int(limit)
+	}
+	return used, capacity
+}
+
+// publish lets callers use c; false while the enclave is draining or closed.
+func (e *enclave) publish(c *conn) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed || e.draining {
+		return false
+	}
+	conns := append(slices.Clone(*e.admitted.Load()), c)
+	e.admitted.Store(&conns)
+	c.allow()
+	return true
+}
+
+// withdraw takes c from callers' sight.
+func (e *enclave) withdraw(c *conn) {
+	e.mu.Lock()
+	conns := without(*e.admitted.Load(), c)
+	e.admitted.Store(&conns)
+	e.mu.Unlock()
+}
+
+func (e *enclave) addOpen(c *conn) {
+	e.mu.Lock()
+	conns := append(slices.Clone(*e.open.Load()), c)
+	e.open.Store(&conns)
+	e.mu.Unlock()
+}
+
+func (e *enclave) removeOpen(c *conn) {
+	e.mu.Lock()
+	if conns := without(*e.open.Load(), c); len(conns) < len(*e.open.Load()) {
+		e.retired.Add(c.slots.reserved())
+		e.open.Store(&conns)
+		// A lease may be out that has its slot on c still, and no call.
+		orphans := slices.DeleteFunc(append(slices.Clone(*e.orphans.Load()), c), func(o *conn) bool {
+			used, _ := o.slots.load()
+			return used == 0
+		})
+		e.orphans.Store(&orphans)
+	}
+	e.mu.Unlock()
+	if e.waiting.Load() > 0 {
+		e.serve() // somebody may wait for the last slot, and it was on c
+	}
+}
+
+// setOutage turns callers away with err from now on; nil: lets them queue again.
+func (e *enclave) setOutage(err *Error) {
+	e.mu.Lock()
+	e.outage = err
+	var d deliveries
+	if err != nil {
+		e.refuseLocked(&d, err, false)
+	}
+	e.mu.Unlock()
+	e.tell(&d)
+}
+
+func (e *enclave) setDraining(now time.Time) {
+	e.status.Store(&enclaveStatus{state: breaker.Draining, since: now, lost: true})
+}
+
+func (e *enclave) setHealthy(now time.Time) {
+	e.status.Store(&enclaveStatus{state: breaker.Healthy, since: now, lost: true})
+}
+
+func (e *enclave) setLost(now time.Time, cause error) {
+	e.status.Store(&enclaveStatus{state: breaker.Degraded, since: now, cause: cause, lost: true})
+}
+
+// setCause keeps the latest reason why the enclave is not back.
+func (e *enclave) setCause(cause error) {
+	st := *e.status.Load()
+	st.cause = cause
+	e.status.Store(&st)
+}
+
+// changed wakes whoever waits for connections to come or go.
+func (e *enclave) changed() {
+	e.mu.Lock()
+	close(e.news)
+	e.news = make(chan struct{})
+	e.mu.Unlock()
+}
+
+// ready waits until the enclave has its minimum of connections.
+func (e *enclave) ready(ctx context.Context) error {
+	for {
+		e.mu.Lock()
+		have, news, closed := len(*e.admitted.Load()), e.news, e.closed
+		need := int(e.minConns.Load())
+		e.mu.Unlock()
+		switch {
+		case closed:
+			return &Error{EnclaveID: e.id, Reason: ErrClosed}
+		case have >= need:
+			return nil
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return &Error{EnclaveID: e.id, Reason: ctx.Err(), RetryAfter: e.cfg.reconnect.Max,
+				Cause: fmt.Errorf("%d of %d connections healthy: %w", have, need, e.lastCause())}
+		}
+	}
+}
+
+var errNoCause = errors.New("no attempt has failed yet")
+
+// lastCause returns what keeps connections from coming up.
+func (e *enclave) lastCause() error {
+	switch st := e.status.Load(); {
+	case st.state == breaker.Draining:
+		return ErrDraining
+	case st.cause != nil:
+		return st.cause
+	}
+	return errNoCause
+}

@@ -1,0 +1,129 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc"
+
+	"github.com/enclavepool/enclavepool/internal/field"
+	"github.com/enclavepool/enclavepool/internal/lb"
+)
+
+// Pool keeps connections to a set of enclaves. All its methods are safe for
+// concurrent use.
+type Pool struct {
+	opts     options
+	enclaves atomic.Pointer[enclaveSet]
+	metrics  *metrics
+	closed   atomic.Bool
+}
+
+// enclaveSet is replaced, never changed.
+type enclaveSet struct {
+	byID map[string]*enclave
+	all  []*enclave // as configured
+}
+
+// New starts connecting to every enclave, MinConns connections each and all at
+// once, and returns without waiting for them; Ready waits. Calls made before
+// the first connection is there wait for it, up to Reconnect.Budget.
+//
+// The error joins one *Error with ErrConfig for each bad field; the pool is
+// then nil and nothing was started.
+func New(cfg Config, opts ...Option) (*Pool, error) {
+	o := newOptions(opts)
+	parse := checkTarget
+	if o.dialer != nil {
+		parse = func(string) error { return nil }
+	}
+	problems := cfg.validate(parse)
+	serviceConfig, err := lb.ServiceConfig(o.serviceConfig)
+	if err == nil {
+		err = checkDialOptions(o.credentials, grpc.WithDefaultServiceConfig(serviceConfig))
+	}
+	if err != nil {
+		problems = append(problems, &field.Error{Field: "WithServiceConfig", Value: o.serviceConfig, Want: "a gRPC service config: " + err.Error()})
+	}
+	switch {
+	case bringCredentials(o.dialOptions):
+		problems = append(problems, &field.Error{Field: "WithDialOptions", Value: "transport credentials", Want: "none among the dial options; use WithTransportCredentials"})
+	default:
+		if err := checkDialOptions(o.credentials, o.dialOptions...); err != nil {
+			problems = append(problems, &field.Error{Field: "WithDialOptions", Value: "", Want: "options gRPC accepts: " + err.Error()})
+		}
+	}
+	if len(problems) > 0 {
+		return nil, configErrors(problems)
+	}
+
+	p := &Pool{opts: o}
+	p.enclaves.Store(&enclaveSet{})
+	if p.metrics, err = newMetrics(o.meters, p); err != nil {
+		return nil, err
+	}
+	set := &enclaveSet{byID: make(map[string]*enclave, len(cfg.Enclaves))}
+	for _, ec := range cfg.Enclaves {
+		e, err := newEnclave(cfg, ec, &p.opts, p.metrics, serviceConfig)
+		if err != nil {
+			p.enclaves.Store(set)
+			return nil, errors.Join(err, p.Close(closedContext()))
+		}
+		set.byID[ec.ID] = e
+		set.all = append(set.all, e)
+	}
+	p.enclaves.Store(set)
+	return p, nil
+}
+
+// closedContext is one that has ended already.
+func closedContext() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+// enclave finds an enclave by its ID.
+func (p *Pool) enclave(id string) (*enclave, error) {
+	if e, ok := p.enclaves.Load().byID[id]; ok {
+		return e, nil
+	}
+	return nil, &Error{EnclaveID: id, Reason: ErrUnknownEnclave}
+}
+
+// all returns the enclaves as configured.
+func (p *Pool) all() []*enclave { return p.enclaves.Load().all }
+
+// Ready waits until every enclave has its minimum of Healthy connections. When
+// ctx ends first, the error joins an *Error for each enclave that is missing:
+// its Reason is ctx's error, its Cause says how many connections the enclave has
+// and why not more.
+func (p *Pool) Ready(ctx context.Context) error {
+	var errs []error
+	for _, e := range p.all() {
+		if err := e.ready(ctx); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Close lets nothing new in: callers that queue get ErrClosed at once. It
+// waits for the calls in flight, and the leases out, until ctx ends; what is
+// left then is cut, and the error counts it: an *Error for each such enclave,
+// with ctx's error as its Reason. Calling it again returns nil at once.
+func (p *Pool) Close(ctx context.Context) error {
+	if p.closed.Swap(true) {
+		return nil
+	}
+	enclaves := p.all()
+	errs := make([]error, len(enclaves))
+	var closing sync.WaitGroup
+	for i, e := range enclaves {
+		closing.Go(func() { errs[i] = e.close(ctx) })
+	}
+	closing.Wait()
+	return errors.Join(append(errs, p.metrics.close())...)
+}

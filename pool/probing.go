@@ -1,0 +1,244 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/enclavepool/enclavepool/health"
+	"github.com/enclavepool/enclavepool/internal/lb"
+)
+
+// probing is the keeper's memory for health probes.
+type probing struct {
+	acquires uint64    // slots given out when last looked
+	since    time.Time // none has been since then
+}
+
+const (
+	// dozeAfter is how long no slot has to be given out before the keeper stops
+	// looking and is told by the next caller instead.
+	dozeAfter = 250 * time.Millisecond
+	// lookEvery is how often it looks until then.
+	lookEvery = 25 * time.Millisecond
+)
+
+// wakeKeeper is called by the first caller after a rest.
+func (e *enclave) wakeKeeper() {
+	if e.dozing.CompareAndSwap(true, false) {
+		e.keeper.post(func(k *keeper) {
+			now := time.Now()
+			k.probing.since = now
+			for _, p := range k.places {
+				if p.conn != nil {
+					p.conn.monitor.Quiet(now)
+				}
+			}
+		})
+	}
+}
+
+// signs are what can be told of c without asking.
+func (c *conn) signs() health.Signs {
+	used, _ := c.slots.load()
+	s := health.Signs{InFlight: int(used)}
+	if tap := c.tap.Load(); tap != nil {
+		s.SinceRead = tap.SinceRead()
+	}
+	return s
+}
+
+// stepHealth probes the connections whose time has come.
+func (k *keeper) stepHealth(now time.Time, next *alarm) {
+	if k.e.cfg.health.Disabled {
+		return
+	}
+	if k.doze(now); !k.e.dozing.Load() {
+		next.no(now.Add(lookEvery))
+	}
+	for _, p := range k.places {
+		c := p.conn
+		if c == nil {
+			continue
+		}
+		probe, wake := c.monitor.Step(now, c.signs())
+		if probe {
+			k.probe(c)
+		}
+		if !wake.IsZero() {
+			next.no(wake)
+		}
+	}
+}
+
+// doze lets the next caller wake the keeper, once there has been none for a
+// while. As with the queue, it announces first and looks after.
+func (k *keeper) doze(now time.Time) {
+	p := &k.probing
+	if k.e.dozing.Load() {
+		return
+	}
+	if n := k.e.acquires(); n != p.acquires || p.since.IsZero() {
+		p.acquires, p.since = n, now
+	}
+	if now.Sub(p.since) < dozeAfter {
+		return
+	}
+	k.e.dozing.Store(true)
+	if k.e.acquires() != p.acquires {
+		k.e.wakeKeeper()
+	}
+}
+
+// probe sends a health check on c and hears the monitor's verdict.
+func (k *keeper) probe(c *conn) {
+	timeout := k.e.cfg.health.Timeout
+	k.probes.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		result, err := health.NotSent, error(nil)
+		if !c.crowded() {
+			result, err = check(ctx, c.sub)
+		}
+		if result == health.Failed && (c.closed.Load() || !c.ready.Load()) {
+			result = health.NotSent // it has gone, which is heard of by other ways
+		}
+		k.post(func(k *keeper) {
+			if c.place.conn != c {
+				return // it has gone in the meantime
+			}
+			now := time.Now()
+			k.obey(c, c.monitor.Finish(now, result, c.signs()), result, err, now)
+		})
+	})
+}
+
+// crowded tells whether a probe on c would have to take a call's stream: the
+// server allows one stream only, and it is in use.
+func (c *conn) crowded() bool {
+	c.mu.Lock()
+	one := c.advertised >= 0 && c.advertised <= 1
+	c.mu.Unlock()
+	used, _ := c.slots.load()
+	return one && used > 0
+}
+
+// obey carries out what the monitor says of c.
+func (k *keeper) obey(c *conn, v health.Verdict, result health.Result, err error, now time.Time) {
+	e := k.e
+	if result == health.TimedOut {
+		k.recheck(c, now) // if it is frozen, so are the others
+	}
+	switch v {
+	case health.Suspend:
+		e.log.Warn("connection out of rotation", "conn", c.index, "cause", errText(err))
+		c.suspended = true
+		c.rest(err)
+		c.deny()
+		e.withdraw(c)
+		k.lostLast(err, now)
+		k.recheck(c, now) // what one was told most likely holds for the others
+		e.changed()
+	case health.Restore:
+		c.suspended = false
+		c.rest(nil)
+		if c.ready.Load() && e.publish(c) {
+			e.log.Info("connection back in rotation", "conn", c.index)
+			if !k.outage.since.IsZero() {
+				k.recovered(now, nil)
+			}
+			e.changed()
+			e.serve()
+		}
+	case health.Eject:
+		e.ejections.Add(1)
+		cause := fmt.Errorf("ejected after %d failed health probes, the last %v", e.cfg.health.FailureThreshold, result)
+		if err != nil {
+			cause = fmt.Errorf("%w: %w", cause, err)
+		}
+		c.note(cause)
+		// Its socket goes first: whoever waits for it learns at once.
+		c.cut()
+		p := c.place
+		k.lose(p, cause, now)
+		// A lost transport is dialled at once, a verdict stands for a while.
+		p.next = now.Add(e.cfg.health.Cooldown)
+	}
+}
+
+// recheck makes the other connections be probed soon.
+func (k *keeper) recheck(but *conn, now time.Time) {
+	for _, p := range k.places {
+		if p.conn != nil && p.conn != but {
+			p.conn.monitor.Recheck(now)
+		}
+	}
+}
+
+// check asks for the health of the whole server, on one connection. The error
+// says what was wrong, where something was.
+func check(ctx context.Context, sub *lb.Conn) (health.Result, error) {
+	// The stream is opened by itself, since it may find the server's limit
+	// used up; that it then waits in vain says nothing of the server.
+	s, err := sub.NewStream(ctx, &grpc.StreamDesc{StreamName: "Check"}, grpc_health_v1.Health_Check_FullMethodName)
+	if err != nil {
+		return health.NotSent, err
+	}
+	var reply grpc_health_v1.HealthCheckResponse
+	err = s.SendMsg(&grpc_health_v1.HealthCheckRequest{})
+	if err == nil {
+		err = s.CloseSend()
+	}
+	if err == nil {
+		err = s.RecvMsg(&reply)
+	}
+	switch code := status.Code(err); {
+	case err == nil && reply.Status == grpc_health_v1.HealthCheckResponse_SERVING:
+		return health.Serving, nil
+	case err == nil:
+		return health.NotServing, fmt.Errorf("the enclave says %v", reply.Status)
+	case code == codes.Unimplemented:
+		return health.Unimplemented, nil
+	case ctx.Err() != nil:
+		return health.TimedOut, err
+	case refused(err):
+		return health.NotSent, err
+	default:
+		return health.Failed, brief(err)
+	}
+}
+
+// maxCause is how much of an enclave's own words goes into logs and errors.
+const maxCause = 256
+
+// brief is a status whose text an enclave has chosen, made fit for a log.
+func brief(err error) error {
+	s := status.Convert(err)
+	text := s.Message()[:min(len(s.Message()), maxCause)]
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '.'
+		}
+		return r
+	}, text)
+	return status.Error(s.Code(), text)
+}
+
+// probe is check for a connection that is not admitted yet: it has to answer,
+// and well. A server without the health service is taken to be well.
+func probe(ctx context.Context, sub *lb.Conn) error {
+	switch r, err := check(ctx, sub); {
+	case r == health.Serving, r == health.Unimplemented:
+		return nil
+	case err != nil:
+		return err
+	default:
+		return fmt.Errorf("health check %v", r)
+	}
+}

@@ -1,0 +1,249 @@
+package pool
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+	"unsafe"
+)
+
+// Admission. A caller takes a slot with one compare-and-swap on a connection's
+// word. Only when every slot is taken does it queue, under the enclave's lock,
+// and from then on slots go from hand to hand in the order of arrival.
+//
+// No wake-up is lost. A caller that queues first announces itself (waiting
+// becomes positive) and then looks once more for a free slot; a caller that
+// releases first frees its slot and then reads waiting. Go's atomics are
+// sequentially consistent, so of the two at least one sees the other: either
+// the newcomer finds the slot, or the releaser finds the newcomer and serves
+// the queue under the lock. The same holds for whoever makes new slots (a
+// connection admitted, a limit raised): publish first, then serve.
+//
+// Nobody overtakes. While waiting is positive, callers that have just arrived
+// queue too; a release then passes its slot on without freeing it in between.
+
+// acquire takes a slot for l, queueing if it must.
+func (e *enclave) acquire(ctx context.Context, l *Lease, waitForReady bool) error {
+	if e.tracker != nil {
+		return e.acquireTracked(ctx, l, waitForReady)
+	}
+	return e.take(ctx, l, waitForReady)
+}
+
+func (e *enclave) acquireTracked(ctx context.Context, l *Lease, waitForReady bool) error {
+	err := e.take(ctx, l, waitForReady)
+	if err == nil {
+		e.tracker.add(l)
+	}
+	return err
+}
+
+func (e *enclave) take(ctx context.Context, l *Lease, waitForReady bool) error {
+	if e.waiting.Load() == 0 {
+		if conn := e.reserve(nil); conn != nil {
+			l.conn.Store(conn)
+			if e.dozing.Load() {
+				e.wakeKeeper()
+			}
+			e.metrics.acquired(ctx, 0)
+			return nil
+		}
+	}
+	return e.acquireQueued(ctx, l, waitForReady)
+}
+
+// reserve takes a slot on any connection but except: on the caller's own
+// favourite if that is idle, else on the better of two chosen at random or,
+// failing that, on the first with a free one. The favourite keeps a
+// connection's word in one core's cache. Choosing by random and by load
+// together is Mitzenmacher's "power of two choices" (2001); reserving at once
+// keeps two callers from choosing on the same stale count.
+func (e *enclave) reserve(except *conn) *conn {
+	conns := *e.admitted.Load()
+	n := uint32(len(conns))
+	if n == 0 {
+		return nil
+	}
+	if c := conns[below(stackHash(), n)]; c != except {
+		if w := c.slots.word.Load(); inUse(w) == 0 && c.slots.reserve(w) {
+			return c
+		}
+	}
+	r := rand.Uint64()
+	i := below(uint32(r), n)
+	best, other := conns[i], conns[below(uint32(r>>32), n)]
+	w, v := best.slots.word.Load(), other.slots.word.Load()
+	if inUse(v) < inUse(w) {
+		best, w = other, v
+	}
+	if best != except && best.slots.reserve(w) {
+		if (inUse(w)+1)*4 > limitOf(w)*3 {
+			e.press()
+		}
+		return best
+	}
+	e.press()
+	for range n {
+		if c := conns[i]; c != except && c.slots.reserve(c.slots.word.Load()) {
+			return c
+		}
+		if i++; i == n {
+			i = 0
+		}
+	}
+	return nil
+}
+
+// stackHash tells goroutines apart, cheaply and roughly: by where their stacks
+// are. It is the same from call to call unless the stack has moved. A true
+// per-core hint needs the runtime's internals or a sync.Pool; this costs a
+// multiplication.
+func stackHash() uint32 {
+	var here byte
+	return uint32(uint64(uintptr(unsafe.Pointer(&here))>>11) * 0x9e3779b97f4a7c15 >> 32)
+}
+
+// below maps r evenly to 0..n-1 (Lemire 2019, without the correction that
+// matters only for n near 2³²).
+func below(r, n uint32) uint32 { return uint32(uint64(r) * uint64(n) >> 32) }
+
+// release gives the slot on conn back, to the oldest waiter if there is one.
+func (e *enclave) release(conn *conn) {
+	if e.waiting.Load() > 0 && e.passOn(conn) {
+		return
+	}
+	conn.slots.release()
+	if e.waiting.Load() > 0 {
+		e.serve()
+	}
+}
+
+// passOn hands the slot on conn to the oldest waiter; false: nobody waits any
+// more, or conn admits no one.
+func (e *enclave) passOn(conn *conn) bool {
+	e.mu.Lock()
+	w := e.queue.first()
+	if w == nil || !conn.slots.pass() {
+		e.mu.Unlock()
+		return false
+	}
+	var d deliveries
+	e.deliverLocked(&d, w, conn, nil)
+	e.mu.Unlock()
+	e.tell(&d)
+	return true
+}
+
+// serve hands free slots to waiters for as long as there are both.
+func (e *enclave) serve() {
+	var d deliveries
+	e.mu.Lock()
+	for w := e.queue.first(); w != nil; w = e.queue.first() {
+		conn := e.reserve(nil)
+		if conn == nil {
+			break
+		}
+		e.deliverLocked(&d, w, conn, nil)
+	}
+	e.checkQuietLocked()
+	e.mu.Unlock()
+	e.tell(&d)
+}
+
+// acquireQueued is acquire when no slot was free, or others were first.
+func (e *enclave) acquireQueued(ctx context.Context, l *Lease, waitForReady bool) error {
+	e.mu.Lock()
+	if err := e.refusalLocked(waitForReady); err != nil {
+		e.mu.Unlock()
+		return err
+	}
+	if e.queue.len() == 0 {
+		e.waiting.Add(1) // announced; now the look that comes after it
+		if conn := e.reserve(nil); conn != nil {
+			e.attendLocked()
+			e.mu.Unlock()
+			l.conn.Store(conn)
+			e.metrics.acquired(ctx, 0)
+			return nil
+		}
+	}
+	waiters := e.queue.len()
+	if err := ctx.Err(); err != nil {
+		e.attendLocked()
+		e.mu.Unlock()
+		return e.gaveUp(err, 0)
+	}
+	if waiters >= e.cfg.maxWaiters {
+		e.attendLocked()
+		e.mu.Unlock()
+		return e.exhaustedError(waiters, 0)
+	}
+	w := e.waiters.Get().(*waiter)
+	w.lease, w.waitForReady = l, waitForReady
+	e.queue.push(w)
+	e.attendLocked()
+	e.mu.Unlock()
+	e.crowded(false)
+	return e.wait(ctx, w)
+}
+
+// wait waits until w is served, or gives up its place.
+func (e *enclave) wait(ctx context.Context, w *waiter) error {
+	start := time.Now()
+	var timeout <-chan time.Time
+	if e.cfg.acquireTimeout > 0 {
+		timer := time.NewTimer(e.cfg.acquireTimeout)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	var gaveUp error
+	select {
+	case <-w.served:
+	case <-ctx.Done():
+		gaveUp = ctx.Err()
+	case <-timeout:
+		gaveUp = ErrExhausted
+	}
+	if gaveUp != nil {
+		e.mu.Lock()
+		queued := e.queue.remove(w)
+		waiters := e.queue.len()
+		e.attendLocked()
+		e.mu.Unlock()
+		if queued {
+			e.recycle(w)
+			waited := time.Since(start)
+			e.metrics.acquired(ctx, waited)
+			if gaveUp == ErrExhausted {
+				return e.exhaustedError(waiters, waited)
+			}
+			return e.gaveUp(gaveUp, waited)
+		}
+		// Served at the same moment, so the signal is on its way. A slot is
+		// kept, since it is what the caller wanted.
+		<-w.served
+	}
+	err := w.err
+	e.recycle(w)
+	e.metrics.acquired(ctx, time.Since(start))
+	return err
+}
+
+// recycle keeps w for the next caller that has to wait.
+func (e *enclave) recycle(w *waiter) {
+	*w = waiter{served: w.served}
+	e.waiters.Put(w)
+}
+
+// inFlight returns how many slots of the enclave are taken, those of
+// connections that admit no more included.
+func (e *enclave) inFlight() int {
+	n := 0
+	for _, conns := range []*[]*conn{e.open.Load(), e.orphans.Load()} {
+		for _, c := range *conns {
+			used, _ := c.slots.load()
+			n += int(used)
+		}
+	}
+	return n
+}

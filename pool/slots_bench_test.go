@@ -1,0 +1,97 @@
+package pool
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// The floor: what any admission that counts has to pay.
+func BenchmarkAtomicFloor(b *testing.B) {
+	var word struct {
+		_ [64]byte
+		n atomic.Uint64
+		_ [64]byte
+	}
+	for b.Loop() {
+		word.n.Add(1)
+		word.n.Add(^uint64(0))
+	}
+}
+
+func bare32() *enclave {
+	limits := make([]uint32, 32)
+	for i := range limits {
+		limits[i] = 100
+	}
+	return newBareEnclave(limits...)
+}
+
+func BenchmarkReserveRelease(b *testing.B) {
+	e := bare32()
+	b.Run("serial", func(b *testing.B) {
+		for b.Loop() {
+			e.release(e.reserve(nil))
+		}
+	})
+	b.Run("goroutines=16", func(b *testing.B) {
+		b.SetParallelism(8)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				e.release(e.reserve(nil))
+			}
+		})
+	})
+}
+
+func BenchmarkAcquireRelease(b *testing.B) {
+	e := bare32()
+	p := &Pool{}
+	p.enclaves.Store(&enclaveSet{byID: map[string]*enclave{"bare": e}})
+	ctx := context.Background()
+	b.ReportAllocs()
+	for b.Loop() {
+		l, _ := p.Acquire(ctx, "bare")
+		l.Release()
+	}
+}
+
+// 1000 goroutines share 32 slots, so that nearly every one has to wait.
+func BenchmarkWaiters(b *testing.B) {
+	const waiters, slots = 1000, 32
+	run := func(b *testing.B, one func()) {
+		var left atomic.Int64
+		left.Store(int64(b.N))
+		var wg sync.WaitGroup
+		b.ResetTimer()
+		for range waiters {
+			wg.Go(func() {
+				for left.Add(-1) >= 0 {
+					one()
+				}
+			})
+		}
+		wg.Wait()
+	}
+	b.Run("channel", func(b *testing.B) {
+		ch := make(chan *int, slots)
+		for range slots {
+			ch <- new(int)
+		}
+		run(b, func() { ch <- <-ch })
+	})
+	b.Run("pool", func(b *testing.B) {
+		limits := make([]uint32, slots)
+		for i := range limits {
+			limits[i] = 1
+		}
+		e := newBareEnclave(limits...)
+		ctx := context.Background()
+		run(b, func() {
+			l := Lease{enclave: e}
+			_ = e.acquire(ctx, &l, false)
+			e.release(l.conn.Load())
+		})
+	})
+}

@@ -1,0 +1,128 @@
+package pool
+
+// waiter is one caller in an enclave's queue. Its links are in itself, so
+// that leaving from the middle costs nothing.
+type waiter struct {
+	prev, next *waiter
+	queued     bool
+	// served gets one value once the lease has its slot or err is set.
+	// Capacity 1, so that whoever serves never waits for the waiter.
+	served       chan struct{}
+	lease        *Lease
+	waitForReady bool
+	err          error
+	// stranded is a call that is inside gRPC already, with a slot on a
+	// connection that was lost before anything was sent. Nobody reads served;
+	// the channel is refreshed instead, and gRPC asks again.
+	stranded *call
+}
+
+// waitQueue is a list of waiters, oldest first. The enclave's lock guards it.
+type waitQueue struct {
+	head, tail *waiter
+	n          int
+}
+
+func (q *waitQueue) len() int       { return q.n }
+func (q *waitQueue) first() *waiter { return q.head }
+
+// push adds w at the end.
+func (q *waitQueue) push(w *waiter) { q.insert(w, q.tail, nil) }
+
+// pushFront adds w at the head: it had a slot before anyone here.
+func (q *waitQueue) pushFront(w *waiter) { q.insert(w, nil, q.head) }
+
+func (q *waitQueue) insert(w, prev, next *waiter) {
+	w.prev, w.next, w.queued = prev, next, true
+	if prev != nil {
+		prev.next = w
+	} else {
+		q.head = w
+	}
+	if next != nil {
+		next.prev = w
+	} else {
+		q.tail = w
+	}
+	q.n++
+}
+
+// remove takes w out; false if it is not in the queue any more.
+func (q *waitQueue) remove(w *waiter) bool {
+	if !w.queued {
+		return false
+	}
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else {
+		q.head = w.next
+	}
+	if w.next != nil {
+		w.next.prev = w.prev
+	} else {
+		q.tail = w.prev
+	}
+	w.prev, w.next, w.queued = nil, nil, false
+	q.n--
+	return true
+}
+
+// deliveries are waiters that have been served or refused, and are told once
+// the lock is released: waking somebody takes longer than all else done under it.
+type deliveries struct {
+	first   *waiter // linked by next
+	refresh bool    // calls inside gRPC have to ask again
+}
+
+// deliverLocked takes w out of the queue and gives it conn or err.
+func (e *enclave) deliverLocked(d *deliveries, w *waiter, conn *conn, err error) {
+	e.queue.remove(w)
+	e.attendLocked()
+	w.err = err
+	if w.stranded == nil {
+		if conn != nil {
+			w.lease.conn.Store(conn)
+		}
+		w.next, d.first = d.first, w
+		return
+	}
+	if conn != nil {
+		w.lease.conn.Swap(conn).slots.release() // lost: nobody can be given it
+	}
+	w.stranded.stranding, w.stranded.strandErr = nil, err
+	d.refresh = true
+}
+
+// tell wakes those who were served. It is called without the lock.
+func (e *enclave) tell(d *deliveries) {
+	for w := d.first; w != nil; {
+		next := w.next // w may be somebody else's as soon as it is told
+		w.served <- struct{}{}
+		w = next
+	}
+	if d.refresh {
+		e.channel.Refresh()
+	}
+}
+
+// refuseLocked gives err to every waiter, or to those only that do not wait
+// for a connection as long as their context lasts.
+func (e *enclave) refuseLocked(d *deliveries, err error, everyone bool) {
+	for w := e.queue.first(); w != nil; {
+		next := w.next
+		if everyone || !w.waitForReady {
+			e.deliverLocked(d, w, nil, err)
+		}
+		w = next
+	}
+}
+
+// attendLocked makes releases look at the queue exactly while there is
+// something for them to do.
+func (e *enclave) attendLocked() {
+	n := int32(e.queue.len())
+	if e.quiet != nil && !e.quiet.over {
+		n++
+	}
+	e.waiting.Store(n)
+}
