@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/enclavepool/enclavepool/examples/internal/gateway"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+}
+
+// run serves until ctx ends and returns the exit code: 0 after a stop on request, 1 when serving failed, 2 when a
+// setting is not valid. It writes one line to stdout once calls are accepted.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	s, err := parse(args, getenv, stdout)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintln(stderr, "gateway:", strings.TrimSuffix(line, "\n"))
+		}
+		return 2
+	}
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: s.level}))
+	if err := serve(ctx, s, log, stdout); err != nil {
+		log.Error("gateway failed", "err", err)
+		return 1
+	}
+	return 0
+}
+
+func serve(ctx context.Context, s settings, log *slog.Logger, stdout io.Writer) error {
+	grpcListener, err := gateway.Listen(s.listen)
+	if err != nil {
+		return err
+	}
+	httpListener, err := gateway.Listen(s.http)
+	if err != nil {
+		return errors.Join(err, grpcListener.Close())
+	}
+	g, err := gateway.New(gateway.Config{Pool: s.pool, Logger: log})
+	if err != nil {
+		return errors.Join(err, grpcListener.Close(), httpListener.Close())
+	}
+	served := make(chan error, 1)
+	go func() { served <- g.Serve(grpcListener, httpListener) }()
+	fmt.Fprintf(stdout, "gateway: gRPC on %s, HTTP on %s\n", where(s.listen, grpcListener), where(s.http, httpListener))
+
+	select {
+	case err := <-served:
+		served <- err // it is waited for below
+	case <-ctx.Done():
+		log.Info("stopping", "drain_timeout", s.drainTimeout)
+	}
+	drain, cancel := context.WithTimeout(context.Background(), s.drainTimeout)
+	defer cancel()
+	if cut := g.Shutdown(drain); cut != nil {
+		log.Warn("not everything ended in time", "err", cut)
+	}
+	return <-served
+}
+
+// where is the address as it was given, or for TCP the one listened on, since port 0 draws one.
+func where(given string, lis net.Listener) string {
+	if _, ok := lis.Addr().(*net.TCPAddr); ok {
+		return lis.Addr().String()
+	}
+	return given
+}

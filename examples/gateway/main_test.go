@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/enclavepool/enclavepool/examples/internal/enclave"
+	"github.com/enclavepool/enclavepool/examples/signer"
+	signerv1 "github.com/enclavepool/enclavepool/examples/signer/v1"
+	"github.com/enclavepool/enclavepool/pool"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// env makes a function like os.Getenv of names and values.
+func env(pairs ...string) func(string) string {
+	return func(name string) string {
+		for i := 0; i < len(pairs); i += 2 {
+			if pairs[i] == name {
+				return pairs[i+1]
+			}
+		}
+		return ""
+	}
+}
+
+func TestGatewayServesBothSidesAndStopsCleanly(t *testing.T) {
+	dir := t.TempDir()
+	target := "unix:" + filepath.Join(dir, "e")
+	e, err := enclave.New(enclave.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lis, err := enclave.Listen(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- e.Serve(lis) }()
+	defer func() {
+		e.Close()
+		<-served
+	}()
+
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	out, in := io.Pipe()
+	code := make(chan int, 1)
+	var log bytes.Buffer
+	grpcPath, httpPath := filepath.Join(dir, "g"), filepath.Join(dir, "h")
+	go func() {
+		defer in.Close()
+		code <- run(ctx, []string{"-listen", "unix:" + grpcPath, "-http", "unix:" + httpPath, "-drain-timeout", "5s"},
+			env(envEnclaves, "a="+target, envMinConns, "2", envMaxConns, "3"), in, &log)
+	}()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if want := "gateway: gRPC on unix:" + grpcPath + ", HTTP on unix:" + httpPath + "\n"; line != want {
+		t.Fatalf("said %q, %v, want %q; log:\n%s", line, err, want, log.String())
+	}
+
+	cc, err := grpc.NewClient("unix:"+grpcPath, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cc.Close()
+	call, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	client := signerv1.NewSignerServiceClient(cc)
+	key, err := client.Create(call, &signerv1.CreateRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := bytes.Repeat([]byte{1}, signer.DigestSize)
+	sig, err := client.Sign(call, &signerv1.SignRequest{KeyId: key.GetKeyId(), Digest: digest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := signer.Verify(sig.GetAlgorithm(), key.GetPublicKey(), digest, sig.GetSignature()); err != nil {
+		t.Error(err)
+	}
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", httpPath)
+	}}
+	defer transport.CloseIdleConnections()
+	res, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Get("http://gateway/healthz")
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatal(res, err)
+	}
+	res.Body.Close()
+
+	stop()
+	if c := <-code; c != 0 {
+		t.Errorf("exit code %d; log:\n%s", c, log.String())
+	}
+	for _, path := range []string{grpcPath, httpPath} {
+		if _, err := os.Stat(path); !os.IsNotExist(err) {
+			t.Errorf("%s was left behind (%v)", path, err)
+		}
+	}
+}
+
+func TestBadSettingsAreAllReportedWithNameValueAndWhatIsValid(t *testing.T) {
+	var out, log bytes.Buffer
+	code := run(context.Background(), []string{"-listen", "nowhere", "-http", "host:99999", "-log-level", "loud",
+		"-drain-timeout", "-3s", "extra"},
+		env(envEnclaves, "a=vsock:2:5000,b,a=unix:/run/b.sock,c d=unix:/c", envMinConns, "many", envMaxConns, "3"), &out, &log)
+	if code != 2 || out.Len() != 0 {
+		t.Errorf("exit code %d, said %q", code, out.String())
+	}
+	for _, want := range []string{
+		`-listen: "nowhere" is not valid: want host:port or unix:/path`,
+		`-http: "host:99999" is not valid`,
+		`-log-level: "loud" is not valid: want debug, info, warn or error`,
+		`-drain-timeout: "-3s" is not valid`,
+		`arguments: "extra" is not valid: want none`,
+		`SIGN_CONN_POOL_MIN: "many" is not valid: want a whole number`,
+		`SIGN_CONN_POOL_MAX: "3" is not valid: want SIGN_CONN_POOL_MIN (16) to 1024`,
+		`entry 2 is "b", want "id=target"`,
+		`SIGNER_ENCLAVES: Target of enclave "a": "vsock:2:5000" is not valid`,
+		`SIGNER_ENCLAVES: ID of enclave "a": "a" is not valid: want an ID that no other enclave has`,
+		`SIGNER_ENCLAVES: ID of enclave "c d": "c d" is not valid`,
+	} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("%s is not in\n%s", want, log.String())
+		}
+	}
+	if strings.Contains(log.String(), "DialTimeout") || strings.Contains(log.String(), "Enclaves[") {
+		t.Errorf("it complains of what the user never wrote:\n%s", log.String())
+	}
+}
+
+func TestEnclavesHaveToBeNamedOnce(t *testing.T) {
+	var out, log bytes.Buffer
+	if code := run(context.Background(), nil, env(), &out, &log); code != 2 || strings.Count(log.String(), "\n") != 1 ||
+		!strings.Contains(log.String(), envEnclaves) {
+		t.Errorf("exit code %d: %s", code, log.String())
+	}
+	log.Reset()
+	if code := run(context.Background(), []string{"-enclaves", "a"}, env(envEnclaves, "a=unix:/a"), &out, &log); code != 2 ||
+		!strings.Contains(log.String(), `-enclaves: "a" is not valid`) {
+		t.Errorf("exit code %d: %s", code, log.String())
+	}
+}
+
+func TestDefaultsAreThePools(t *testing.T) {
+	s, err := parse(nil, env(envEnclaves, "a=vsock:16:5000"), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := pool.DefaultConfig()
+	if s.pool.MinConns != want.MinConns || s.pool.MaxConns != want.MaxConns || s.pool.DialTimeout != want.DialTimeout ||
+		s.listen != "127.0.0.1:9090" || s.http != "127.0.0.1:8080" || s.drainTimeout != 10*time.Second {
+		t.Errorf("%+v", s)
+	}
+	s, err = parse(nil, env(envEnclaves, "a=vsock:16:5000", envMinConns, "1", envMaxConns, "1"), io.Discard)
+	if err != nil || s.pool.MinConns != 1 || s.pool.MaxConns != 1 {
+		t.Errorf("%+v, %v", s.pool, err)
+	}
+}
+
+func TestGatewayFailsWithExitCode1WhenItCannotListen(t *testing.T) {
+	var out, log bytes.Buffer
+	dir := t.TempDir()
+	for _, args := range [][]string{
+		{"-listen", "unix:" + filepath.Join(dir, "missing", "s")},
+		{"-listen", "unix:" + filepath.Join(dir, "s"), "-http", "unix:" + filepath.Join(dir, "missing", "s")},
+	} {
+		if code := run(context.Background(), args, env(envEnclaves, "a=unix:/a"), &out, &log); code != 1 || !strings.Contains(log.String(), "missing") {
+			t.Errorf("exit code %d: %s", code, log.String())
+		}
+	}
+	if code := run(context.Background(), []string{"-help"}, env(), &out, &log); code != 0 || !strings.Contains(out.String(), envEnclaves) || !strings.Contains(out.String(), "-drain-timeout") {
+		t.Errorf("-help: exit code %d, %q", code, out.String())
+	}
+}

@@ -1,0 +1,221 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+
+	"github.com/enclavepool/enclavepool/examples/internal/e2e/stack"
+	"github.com/enclavepool/enclavepool/examples/signer"
+	signerv1 "github.com/enclavepool/enclavepool/examples/signer/v1"
+)
+
+// patience is for everything that has to happen, on the slowest of machines.
+const patience = 30 * time.Second
+
+var programs stack.Programs
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	os.Setenv("GORACE", "atexit_sleep_ms=50 "+os.Getenv("GORACE")) // a program with the race detector takes a second to exit
+	dir, err := os.MkdirTemp("", "e2e-bin-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		say := func(text string) { fmt.Fprintln(os.Stderr, text) }
+		programs, err = stack.Find(context.Background(), dir, say, buildArgs, "enclave", "gateway", "loadgen")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := m.Run()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return code
+}
+
+// limited is a context that ends with the test, or when patience does.
+func limited(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// transport is AF_VSOCK where that is required, else unix sockets.
+func transport() stack.Transport {
+	if os.Getenv("ENCLAVEPOOL_VSOCK") == "required" {
+		return stack.Vsock
+	}
+	return stack.Unix
+}
+
+// folder is a new folder whose path is short enough for sockets, which t.TempDir's is not always.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// fewConns is how many connections there are to each enclave in tests that are not about their number: all processes
+// share the cores, and where those are emulated a connection takes long.
+const fewConns = 4
+
+// launch starts enclaves with the arguments, named a, b, …, and a gateway with that many connections to each. At the end
+// of the test what still runs has to stop with exit status 0, which a program that saw a data race does not do.
+func launch(t *testing.T, enclaves, conns int, enclaveArgs ...string) *stack.Stack {
+	t.Helper()
+	ids := make([]string, enclaves)
+	for i := range ids {
+		ids[i] = string(rune('a' + i))
+	}
+	return launchWith(t, stack.Config{Enclaves: ids, Conns: conns, EnclaveArgs: enclaveArgs})
+}
+
+func launchWith(t *testing.T, cfg stack.Config) *stack.Stack {
+	t.Helper()
+	cfg.Programs, cfg.Transport = programs, transport()
+	if cfg.Dir == "" {
+		cfg.Dir = folder(t)
+	}
+	st, err := stack.Launch(limited(t), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := st.Stop(limited(t)); err != nil {
+			t.Errorf("stopping: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("the gateway said:\n%s", st.Gateway.LogTail(30))
+		}
+		for _, p := range append([]*stack.Process{st.Gateway.Process}, processes(st)...) {
+			if log := p.Log(); strings.Contains(log, "DATA RACE") || strings.Contains(log, "panic:") {
+				t.Errorf("a program said:\n%s", log)
+			}
+		}
+	})
+	return st
+}
+
+func processes(st *stack.Stack) []*stack.Process {
+	var all []*stack.Process
+	for _, e := range st.Enclaves {
+		all = append(all, e.Process)
+	}
+	return all
+}
+
+// dial returns a client of the gateway.
+func dial(t *testing.T, st *stack.Stack) signerv1.SignerServiceClient {
+	t.Helper()
+	cc, err := st.Gateway.Dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cc.Close() })
+	return signerv1.NewSignerServiceClient(cc)
+}
+
+// digest is some digest.
+func digest(seed byte) []byte {
+	d := make([]byte, signer.DigestSize)
+	d[0] = seed
+	return d
+}
+
+// create makes a key and waits for the enclave if need be.
+func create(t *testing.T, c signerv1.SignerServiceClient, id string) *signerv1.CreateResponse {
+	t.Helper()
+	var key *signerv1.CreateResponse
+	eventually(t, "creating key "+id, func(ctx context.Context) (err error) {
+		key, err = c.Create(ctx, &signerv1.CreateRequest{KeyId: id}, grpc.WaitForReady(true))
+		return err
+	})
+	return key
+}
+
+// sign signs and verifies.
+func sign(ctx context.Context, c signerv1.SignerServiceClient, key *signerv1.CreateResponse, digest []byte) error {
+	res, err := c.Sign(ctx, &signerv1.SignRequest{KeyId: key.GetKeyId(), Digest: digest})
+	if err != nil {
+		return err
+	}
+	return signer.Verify(key.GetAlgorithm(), key.GetPublicKey(), digest, res.GetSignature())
+}
+
+// keyOn creates a key in the given enclave.
+func keyOn(t *testing.T, st *stack.Stack, c signerv1.SignerServiceClient, enclaveID string) *signerv1.CreateResponse {
+	t.Helper()
+	for i := range 1000 {
+		key := create(t, c, fmt.Sprint("key-", i))
+		var signed struct {
+			EnclaveID string `json:"enclave_id"`
+		}
+		body := map[string]string{"key_id": key.GetKeyId(), "digest": fmt.Sprintf("%064x", i)}
+		if err := st.Gateway.Post(limited(t), "/v1/sign", body, &signed); err != nil {
+			t.Fatal(err)
+		}
+		if signed.EnclaveID == enclaveID {
+			return key
+		}
+	}
+	t.Fatalf("no key belongs to enclave %s", enclaveID)
+	return nil
+}
+
+// eventually calls f until it returns nil.
+func eventually(t *testing.T, what string, f func(context.Context) error) {
+	t.Helper()
+	ctx := limited(t)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := f(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%s: not in time, at last: %v", what, err)
+		}
+	}
+}
+
+// awaitConns waits until the gateway has n connections to the enclave.
+func awaitConns(t *testing.T, st *stack.Stack, enclaveID string, n int) {
+	t.Helper()
+	if err := st.AwaitConns(limited(t), enclaveID, n); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// metric reads one of the gateway's metrics.
+func metric(t *testing.T, st *stack.Stack, name, enclaveID string) float64 {
+	t.Helper()
+	m, err := st.Gateway.Metrics(limited(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, ok := m.Of(name, enclaveID)
+	if !ok {
+		t.Fatalf("no %s of enclave %s", name, enclaveID)
+	}
+	return v
+}

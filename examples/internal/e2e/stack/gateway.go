@@ -1,0 +1,85 @@
+package stack
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// Gateway is a running gateway.
+type Gateway struct {
+	// GRPC and HTTP are the addresses it listens on, as host:port.
+	GRPC, HTTP string
+
+	web *http.Client
+	*Process
+}
+
+func startGateway(ctx context.Context, program, dir string, enclaves []*Enclave, env, args []string) (*Gateway, error) {
+	list := make([]string, len(enclaves))
+	for i, e := range enclaves {
+		list[i] = e.ID + "=" + e.Target
+	}
+	env = append([]string{"SIGNER_ENCLAVES=" + strings.Join(list, ",")}, env...)
+	args = append([]string{"-listen", "127.0.0.1:0", "-http", "127.0.0.1:0"}, args...)
+	p, err := start("gateway", program, filepath.Join(dir, "gateway.log"), env, args...)
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{Process: p, web: &http.Client{Timeout: 30 * time.Second,
+		Transport: &http.Transport{DisableKeepAlives: true}}} // the gateway waits for open ones when it stops
+	line, err := p.ready(ctx)
+	if err == nil {
+		g.GRPC, g.HTTP, err = addresses(line)
+	}
+	if err != nil {
+		p.Kill()
+		return nil, err
+	}
+	return g, nil
+}
+
+// addresses reads the line by which the gateway says where it listens.
+func addresses(line string) (grpc, http string, err error) {
+	if _, err := fmt.Sscanf(strings.ReplaceAll(line, ",", ""), "gateway: gRPC on %s HTTP on %s", &grpc, &http); err != nil {
+		return "", "", fmt.Errorf("gateway said %q, want its addresses: %w", line, err)
+	}
+	return grpc, http, nil
+}
+
+// Dial returns a connection to the gateway's gRPC listener.
+func (g *Gateway) Dial() (*grpc.ClientConn, error) {
+	return grpc.NewClient("passthrough:///"+g.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
+}
+
+// Post sends JSON to the gateway's HTTP listener and decodes the answer.
+func (g *Gateway) Post(ctx context.Context, path string, body, into any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	answer, err := ask(ctx, g.web, http.MethodPost, "http://"+g.HTTP+path, string(text))
+	if err == nil {
+		err = json.Unmarshal(answer, into)
+	}
+	if err != nil {
+		return fmt.Errorf("gateway: POST %s: %w", path, err)
+	}
+	return nil
+}
+
+// Metrics reads /metrics.
+func (g *Gateway) Metrics(ctx context.Context) (Metrics, error) {
+	page, err := ask(ctx, g.web, http.MethodGet, "http://"+g.HTTP+"/metrics", "")
+	if err != nil {
+		return nil, fmt.Errorf("gateway: /metrics: %w", err)
+	}
+	return ParseMetrics(string(page))
+}

@@ -1,0 +1,13 @@
+//go:build unix && !linux
+
+package stack
+
+import (
+	"os"
+	"syscall"
+)
+
+// attributes leaves out that a child dies with its parent: there is no portable way to ask for it.
+func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+func terminate(p *os.Process) error { return p.Signal(syscall.SIGTERM) }

@@ -1,0 +1,40 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/metric"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+)
+
+// metrics is a Prometheus registry of the gateway's own, with what the pool records in it and the usual figures of
+// the Go runtime and the process. An application that has a registry passes that to the exporter instead.
+type metrics struct {
+	provider *sdkmetric.MeterProvider
+	page     http.Handler
+}
+
+func newMetrics() (*metrics, error) {
+	registry := prometheus.NewRegistry()
+	// The instruments carry their unit in the name, so the exporter adds none; without the scope and the target there
+	// is enclave_id alone to tell series apart.
+	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(registry),
+		otelprometheus.WithoutScopeInfo(), otelprometheus.WithoutTargetInfo())
+	if err != nil {
+		return nil, err
+	}
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return &metrics{
+		provider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter)),
+		page:     promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
+	}, nil
+}
+
+func (m *metrics) meters() metric.MeterProvider { return m.provider }
+
+func (m *metrics) close(ctx context.Context) error { return m.provider.Shutdown(ctx) }

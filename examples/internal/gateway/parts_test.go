@@ -1,0 +1,124 @@
+package gateway
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/enclavepool/enclavepool/pool"
+)
+
+func TestEnclavesAreReadFromAList(t *testing.T) {
+	got, err := ParseEnclaves(" a=vsock:16:5000, b = unix:/run/b=1.sock ")
+	want := []pool.Enclave{{ID: "a", Target: "vsock:16:5000"}, {ID: "b", Target: "unix:/run/b=1.sock"}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestBadEntriesAreAllReported(t *testing.T) {
+	got, err := ParseEnclaves("a=x:1,,vsock:16:5000,=y:2,c=")
+	if len(got) != 1 || err == nil {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	for _, want := range []string{`entry 2 is ""`, `entry 3 is "vsock:16:5000"`, `entry 4 is "=y:2"`, `entry 5 is "c="`, "id=target"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in %v", want, err)
+		}
+	}
+	if _, err := ParseEnclaves("  "); err == nil {
+		t.Error("an empty list is no error")
+	}
+}
+
+func TestKeysSpreadEvenlyAndMoveOnlyToANewEnclave(t *testing.T) {
+	ids := []string{"a", "b", "c", "d"}
+	const keys = 20000
+	before, after, turned := rendezvous(ids), rendezvous(append(ids, "e")), rendezvous{"d", "b", "a", "c"}
+	count := map[string]int{}
+	moved := 0
+	for i := range keys {
+		key := fmt.Sprintf("key-%d", i)
+		owner := before.Route(key)
+		count[owner]++
+		if turned.Route(key) != owner {
+			t.Fatalf("%s: the order of the enclaves matters", key)
+		}
+		if now := after.Route(key); now != owner {
+			moved++
+			if now != "e" {
+				t.Fatalf("%s moved from %s to %s", key, owner, now)
+			}
+		}
+	}
+	for _, id := range ids {
+		// Five standard deviations of a binomial with p = 1/4 are about 300.
+		if d := count[id] - keys/4; d < -310 || d > 310 {
+			t.Errorf("enclave %s has %d of %d keys", id, count[id], keys)
+		}
+	}
+	if d := moved - keys/5; d < -290 || d > 290 {
+		t.Errorf("%d of %d keys moved, want about a fifth", moved, keys)
+	}
+}
+
+func TestBudgetLetsATenthMoreThroughInTheLongRun(t *testing.T) {
+	var b budget
+	for range budgetTokens {
+		b.failed() // used up
+	}
+	allowed := 0
+	for range 10000 {
+		for range 10 {
+			b.succeeded()
+		}
+		if b.failed() {
+			allowed++
+		}
+	}
+	if allowed != 0 {
+		t.Errorf("%d repetitions while every eleventh exchange fails", allowed)
+	}
+	for range 10 * budgetTokens {
+		b.succeeded()
+	}
+	if !b.failed() {
+		t.Error("no repetition after recovery")
+	}
+}
+
+func TestListenReplacesAnAbandonedSocketAndNoOther(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	old, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen("unix:" + path); err == nil {
+		t.Fatal("took the socket of a listener that is alive")
+	}
+	old.SetUnlinkOnClose(false)
+	old.Close()
+	lis, err := Listen("unix:" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	lis.Close()
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen("unix:" + path); err == nil {
+		t.Error("replaced a file")
+	}
+	for _, address := range []string{"", "unix:", "unix:" + strings.Repeat("x", 108), "localhost", "localhost:http", "localhost:70000", "vsock:1:2"} {
+		if _, err := Listen(address); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", address)) {
+			t.Errorf("%q: %v", address, err)
+		}
+	}
+}

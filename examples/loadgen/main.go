@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/enclavepool/enclavepool/examples/internal/load"
+)
+
+// Exit codes.
+const (
+	exitFine     = 0
+	exitFailed   = 1
+	exitBadFlags = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr, isTerminal(os.Stderr)))
+}
+
+// run does it all and returns the exit code. The report for people goes to stdout, or to stderr when
+// the JSON report has stdout for itself; progress goes to stderr, on one line if inPlace.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, inPlace bool) int {
+	s, err := parse(args, stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return exitFine
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "loadgen: %v\n", err)
+		return exitBadFlags
+	}
+	report, err := drive(ctx, s, stdout, stderr, inPlace)
+	if err != nil {
+		fmt.Fprintf(stderr, "loadgen: %v\n", err)
+		return exitFailed
+	}
+	if report.Signatures.Invalid > 0 || s.failOnError && report.Failed > 0 {
+		return exitFailed
+	}
+	return exitFine
+}
+
+func drive(ctx context.Context, s settings, stdout, stderr io.Writer, inPlace bool) (*load.Report, error) {
+	people, machines := stdout, io.Discard
+	switch s.json {
+	case "":
+	case "-":
+		people, machines = stderr, stdout
+	default:
+		f, err := os.Create(s.json) // now, lest a long run ends without a place for its report
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		machines = f
+	}
+	for range s.connections {
+		cc, err := connect(s)
+		if err != nil {
+			return nil, err
+		}
+		defer cc.Close()
+		s.load.Conns = append(s.load.Conns, cc)
+	}
+	s.load.Progress = func(i load.Interval) {
+		if inPlace {
+			fmt.Fprintf(stderr, "\r\x1b[K%s", i)
+		} else {
+			fmt.Fprintln(stderr, i)
+		}
+	}
+	report, err := load.Run(ctx, s.load)
+	if inPlace {
+		fmt.Fprint(stderr, "\r\x1b[K")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := report.WriteText(people); err != nil {
+		return nil, err
+	}
+	e := json.NewEncoder(machines)
+	e.SetIndent("", "  ")
+	if err := e.Encode(report); err != nil {
+		return nil, fmt.Errorf("writing the JSON report: %w", err)
+	}
+	return report, nil
+}
+
+// connect returns a connection to the service that is made anew soon after it is lost, so that what
+// a run shows of an outage is the service's part.
+func connect(s settings) (*grpc.ClientConn, error) {
+	return grpc.NewClient("passthrough:///"+s.target.String(),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithAuthority("localhost"),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return s.target.Dial(ctx) }),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 250 * time.Millisecond},
+			MinConnectTimeout: 2 * time.Second,
+		}),
+	)
+}
+
+// isTerminal reports whether somebody watches the file. A device that is none, such as /dev/null, does
+// not mind the control characters.
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
