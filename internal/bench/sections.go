@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"time"
+)
+
+// measurement is one section of the table, to be measured.
+type measurement struct {
+	title   string
+	measure func(context.Context) (Section, error)
+}
+
+// plan is how much of everything there is.
+type plan struct {
+	conns      int           // connections of the pool
+	rounds     int           // runs of package pool's benchmarks
+	insideTurn time.Duration // each benchmark in one run
+	turns      int           // of each contender, after each of those runs
+	turn       time.Duration // short beside what the scheduler gives to others
+
+	waiters, slots, waitRounds int
+	waitTurn                   time.Duration
+
+	callRounds, callsPerTurn int
+
+	idleEnclaves, idleRounds int
+	settle                   time.Duration // before each reading of idle memory
+
+	callers, mixRounds int
+	mixTurn            time.Duration
+	pause              time.Duration // between a caller's calls, where it makes any
+	slowEvery, bigSize int           // every n-th call is slow, with that many bytes each way
+}
+
+// fullPlan takes about a minute and a half on two busy cores.
+func fullPlan() plan {
+	return plan{
+		conns: 32, rounds: 9, insideTurn: 100 * time.Millisecond, turns: 25, turn: 4 * time.Millisecond,
+		waiters: 1000, slots: 32, waitRounds: 7, waitTurn: 500 * time.Millisecond,
+		callRounds: 300, callsPerTurn: 50,
+		idleEnclaves: 8, idleRounds: 3, settle: 730 * time.Millisecond,
+		callers: 64, mixRounds: 7, mixTurn: time.Second, pause: 20 * time.Millisecond,
+		slowEvery: 100, bigSize: 512 << 10,
+	}
+}
+
+func measurements(p plan) []measurement {
+	return []measurement{
+		{"take a slot and give it back", p.admission},
+		{"1000 callers, 32 slots", p.contention},
+		{"a unary call of 32 bytes, one after another", p.calls},
+		{"an idle connection, client side", p.idle},
+		{"fast calls among slow ones", p.busyMix},
+		{"fast calls among slow ones, callers that pause", p.pausedMix},
+	}
+}
