@@ -18,12 +18,8 @@ const retryUnaryCall = `{"methodConfig":[{
 	"retryPolicy":{"maxAttempts":5,"initialBackoff":"0.001s","maxBackoff":"0.01s","backoffMultiplier":2,
 		"retryableStatusCodes":["UNAVAILABLE"]}}]}`
 
-// TestWithARetryPolicyLostConnectionsCostAlmostNoCall drops a connection every
-// 20 ms. A retry cannot save two kinds of call, so that the bound is not zero:
-// one whose answer had begun when its connection was lost, which gRPC does not
-// repeat, and one whose second attempt was queued on a connection at the moment
-// that it closed, which gRPC does not repeat either (only first attempts are).
-func TestWithARetryPolicyLostConnectionsCostAlmostNoCall(t *testing.T) {
+// TestWithARetryPolicyLostConnectionsCostNoCall drops a connection every 20 ms.
+func TestWithARetryPolicyLostConnectionsCostNoCall(t *testing.T) {
 	e := pooltest.Start(t, (&service{}).register)
 	cfg := socketConfig(e)
 	cfg.MinConns, cfg.MaxConns, cfg.MaxConcurrentStreams = 16, 16, 3
@@ -58,7 +54,7 @@ func TestWithARetryPolicyLostConnectionsCostAlmostNoCall(t *testing.T) {
 	if dropped < 50 {
 		t.Errorf("only %d connections were dropped", dropped)
 	}
-	if failed.Load() > int64(dropped)/10 {
+	if failed.Load() > 0 {
 		t.Errorf("%d calls failed", failed.Load())
 	}
 	eventually(t, "nothing in flight and all connections back", func() bool {

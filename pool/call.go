@@ -21,7 +21,8 @@ type call struct {
 	context.Context
 	lease        *Lease
 	waitForReady bool
-	attempts     atomic.Uint32
+	attempts     atomic.Uint32 // picks
+	sent         atomic.Uint32 // attempts that may have left the process
 	outcome      atomic.Uint32
 	// cutOff: the call ended while its context still stood.
 	cutOff atomic.Bool
@@ -69,6 +70,9 @@ func (c *call) Pick() (*lb.Conn, error) {
 
 // Ended implements lb.Ticket.
 func (c *call) Ended(o lb.Outcome) {
+	if o.Sent {
+		c.sent.Add(1)
+	}
 	if o.Answered {
 		c.outcome.Or(outcomeUnknown | outcomeAnswered)
 		c.lease.conn.Load().useful.Store(true)
@@ -153,20 +157,41 @@ func (e *enclave) settle(c *call) {
 // invoke makes a unary RPC.
 func (e *enclave) invoke(c *call, method string, args, reply any, opts []grpc.CallOption) error {
 	c.waitForReady = e.waitsForReady(method, opts)
-	err := e.channel.Invoke(c, method, args, reply, opts...)
-	if err == nil && !c.stranded {
-		return nil
+	for {
+		err := e.channel.Invoke(c, method, args, reply, opts...)
+		if err == nil && !c.stranded {
+			return nil
+		}
+		e.settle(c)
+		if err == nil {
+			return nil // an interceptor's doing
+		}
+		if err == io.EOF {
+			// A repeated attempt that ended while it was being sent: gRPC lets the
+			// end of the stream through where it means the failure of the call.
+			err = status.Error(codes.Unavailable, "the stream ended before an answer")
+		}
+		if !e.repeats(c, method, err) {
+			return e.explain(c, err)
+		}
+		c.outcome.Store(outcomeUnknown) // whatever comes of it now
 	}
-	e.settle(c)
-	if err == nil {
-		return nil // an interceptor's doing
+}
+
+// repeats tells whether a call that gRPC has given up is made once more: its
+// retry policy allows another attempt, and it failed because its connection was
+// lost. gRPC leaves out two such cases, a call whose answer had begun to arrive
+// and one whose repetition was queued on a connection that was closing; for a
+// method that is declared idempotent there is no difference.
+func (e *enclave) repeats(c *call, method string, err error) bool {
+	if !e.configRetries || status.Code(err) != codes.Unavailable || c.Err() != nil || e.answered(c) {
+		return false
 	}
-	if err == io.EOF {
-		// A repeated attempt that ended while it was being sent: gRPC lets the
-		// end of the stream through where it means the failure of the call.
-		err = status.Error(codes.Unavailable, "the stream ended before an answer")
+	var refusal *Error
+	if errors.As(err, &refusal) {
+		return false // there is no connection for it
 	}
-	return e.explain(c, err)
+	return int(c.sent.Load()) < e.channel.MaxAttempts(method, codes.Unavailable)
 }
 
 // newStream opens a stream; ended is called exactly once, when it is over.
@@ -213,6 +238,12 @@ func (s *stream) RecvMsg(m any) error {
 	return nil
 }
 
+// answered tells whether c's error is the enclave's own word. A call may also be
+// lost half answered, with its connection.
+func (e *enclave) answered(c *call) bool {
+	return c.outcome.Load()&outcomeAnswered != 0 && !c.lease.conn.Load().closed.Load()
+}
+
 // explain makes an *Error of a call that failed for want of a connection. What
 // the enclave answered, and the end of the caller's own context, stay as gRPC
 // reported them.
@@ -228,8 +259,8 @@ func (e *enclave) explain(c *call, err error) error {
 		reason = ErrClosed // Canceled is gRPC's word for a channel that is closed
 	case code != codes.Unavailable:
 		return err
-	case o&outcomeAnswered != 0 && !c.lease.conn.Load().closed.Load():
-		return err // the enclave's own word; a stream may also be lost half answered
+	case e.answered(c):
+		return err // the enclave's own word
 	}
 	d := NotSent
 	switch {

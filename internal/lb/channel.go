@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/attributes"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/resolver"
@@ -101,6 +102,16 @@ func (ch *Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method 
 func (ch *Channel) WaitForReady(method string) bool {
 	w := ch.cc.GetMethodConfig(method).WaitForReady
 	return w != nil && *w
+}
+
+// MaxAttempts returns how often the service config lets a call of method be
+// made in all, when it fails with code; 1 without a retry policy for it.
+func (ch *Channel) MaxAttempts(method string, code codes.Code) int {
+	p := ch.cc.GetMethodConfig(method).RetryPolicy
+	if p == nil || !p.RetryableStatusCodes[code] {
+		return 1
+	}
+	return p.MaxAttempts
 }
 
 // Refresh makes every call that waits in gRPC ask its Ticket again. It must
