@@ -55,6 +55,8 @@ type Event struct {
 	// Seq grows strictly from event to event of one enclave.
 	Seq      uint64
 	From, To State
+	// Signal is the kind of what happened.
+	Signal Signal
 	// At is when the change was made; it carries a monotonic reading, so the
 	// time between two events does not see steps of the wall clock.
 	At time.Time
