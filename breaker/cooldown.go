@@ -13,7 +13,8 @@ type Cooldown struct {
 	Base time.Duration
 
 	strikes uint
-	back    time.Time // when it came back into service; zero: it has not been out
+	tripped bool
+	back    time.Time // when it came back into service; zero: it has never been out
 }
 
 // maxStrikes is how often the rest doubles.
@@ -29,8 +30,14 @@ func (c *Cooldown) Trip(now time.Time) time.Duration {
 	default:
 		c.strikes = min(c.strikes+1, maxStrikes)
 	}
+	c.tripped = true
 	return c.Base << c.strikes
 }
 
-// Back says that it came back into service at now.
-func (c *Cooldown) Back(now time.Time) { c.back = now }
+// Back says that it came back into service at now; before the first Trip it
+// does nothing.
+func (c *Cooldown) Back(now time.Time) {
+	if c.tripped {
+		c.back = now
+	}
+}

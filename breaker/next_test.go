@@ -82,6 +82,7 @@ func TestTheCooldownGrowsWhileSomethingFlapsAndStartsAnewOnceItHasHeld(t *testin
 			t.Errorf("after %v in service: rest %v, want %v", inService, got, want)
 		}
 	}
+	c.Back(now) // into service for the first time
 	if got := c.Trip(now); got != time.Second {
 		t.Errorf("first rest %v", got)
 	}

@@ -45,6 +45,9 @@ var resultNames = [...]string{
 	Failed: "failed", TimedOut: "timed out", NotSent: "not sent",
 }
 
+// Results is how many there are, from 0.
+const Results = int(NotSent) + 1
+
 // String returns the result in words, for logs.
 func (r Result) String() string {
 	if int(r) < len(resultNames) {

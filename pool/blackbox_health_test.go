@@ -1,6 +1,7 @@
 package pool_test
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,5 +89,68 @@ func TestAnEnclaveThatStopsServingLeavesRotationAndKeepsItsConnections(t *testin
 		}
 		synctest.Wait()
 		everyKindOfCall(t.Context(), t, client(p, "a"))
+	})
+}
+
+// A verdict of the probes stands for Cooldown. Then one connection at a time
+// asks whether it still holds, and a question that hangs is over after its
+// DialTimeout.
+func TestAFrozenEnclaveIsTriedByOneConnectionAtATimeAndAHungTryExpires(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p, e := memoryPool(t, &service{}, func(cfg *pool.Config) { cfg.MinConns, cfg.MaxConns = 8, 8 })
+		e.Freeze()
+		for stats(p, "a").State == breaker.Healthy {
+			time.Sleep(time.Millisecond)
+		}
+		before := stats(p, "a").Dials
+		time.Sleep(900 * time.Millisecond)
+		if n := stats(p, "a").Dials - before; n != 0 {
+			t.Errorf("%d attempts within the cooldown", n)
+		}
+		time.Sleep(100 * time.Millisecond)
+		before = stats(p, "a").Dials
+		time.Sleep(3 * time.Second)
+		// One after another, each 150 ms: at four at a time it would be 80.
+		if n := stats(p, "a").Dials - before; n < 10 || n > 20 {
+			t.Errorf("%d attempts in 3s; want one at a time, each 150ms", n)
+		}
+		e.Thaw()
+		start := time.Now()
+		ready(t, p)
+		if took := time.Since(start); took > 400*time.Millisecond {
+			t.Errorf("all connections back %v after the enclave", took)
+		}
+	})
+}
+
+func TestAConnectionThatIsEjectedAgainAndAgainRestsLongerEachTime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p, e := memoryPool(t, &service{}, single)
+		var rests []time.Duration
+		for range 5 {
+			e.Freeze()
+			for stats(p, "a").State == breaker.Healthy {
+				time.Sleep(time.Millisecond)
+			}
+			e.Thaw()
+			start := time.Now()
+			ready(t, p)
+			rests = append(rests, time.Since(start).Round(time.Second))
+		}
+		want := []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 8 * time.Second}
+		if !slices.Equal(rests, want) {
+			t.Errorf("rests of %v, want %v", rests, want)
+		}
+		time.Sleep(2 * time.Minute)
+		e.Freeze()
+		for stats(p, "a").State == breaker.Healthy {
+			time.Sleep(time.Millisecond)
+		}
+		e.Thaw()
+		start := time.Now()
+		ready(t, p)
+		if took := time.Since(start).Round(time.Second); took != time.Second {
+			t.Errorf("after two good minutes it rested %v, want 1s", took)
+		}
 	})
 }

@@ -119,6 +119,7 @@ func TestALeaseMovesWhenItsConnectionIsLostBetweenCalls(t *testing.T) {
 // checkFree checks that exactly n slots can be taken.
 func checkFree(t *testing.T, p *pool.Pool, id string, n int) {
 	t.Helper()
+	eventually(t, "the end of any ramp", func() bool { return stats(p, id).Capacity >= n })
 	var taken []*pool.Lease
 	for l, err := p.Acquire(expired(), id); err == nil && len(taken) <= n; l, err = p.Acquire(expired(), id) {
 		taken = append(taken, l)

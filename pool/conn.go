@@ -123,9 +123,9 @@ func (c *conn) limitLocked() uint32 {
 	case c.advertised == 0:
 		return 0
 	case c.advertised > 0:
-		limit = max(1, min(limit, c.advertised-1))
+		limit = min(limit, c.advertised-1)
 	}
-	return uint32(limit)
+	return uint32(max(1, limit>>c.enclave.ramp.Load()))
 }
 
 // cut closes the connection under gRPC's feet, below any TLS: whatever waits

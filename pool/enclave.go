@@ -30,6 +30,7 @@ type enclave struct {
 	opts          *options
 	log           *slog.Logger
 	metrics       *enclaveMetrics
+	events        *events
 	channel       *lb.Channel
 	configWaits   bool // the service config may set waitForReady
 	configRetries bool // the service config may have a retry policy
@@ -46,8 +47,9 @@ type enclave struct {
 
 	// How many connections there may be, and are decided on.
 	minConns, maxConns, wanted atomic.Int32
-	pressed                    atomic.Bool // the keeper has been told of load
-	full                       atomic.Bool // every slot is taken and there will be no more
+	pressed                    atomic.Bool  // the keeper has been told of load
+	ramp                       atomic.Int32 // limits are halved this many times
+	full                       atomic.Bool  // every slot is taken and there will be no more
 
 	// waiting is positive while a release has to look at the queue.
 	waiting atomic.Int32
@@ -66,7 +68,9 @@ type enclave struct {
 
 	dials, reconnects, exhausted, ejections atomic.Uint64
 	resets                                  [resetCodes]atomic.Uint64 // by code
-	retired                                 atomic.Uint64             // slots ever reserved on connections no longer open
+	attempts                                [len(attemptResults)]atomic.Uint64
+	probes                                  [health.Results]atomic.Uint64 // by result
+	retired                                 atomic.Uint64                 // slots ever reserved on connections no longer open
 }
 
 // settings are what an enclave needs of the Config.
@@ -80,23 +84,17 @@ type settings struct {
 	health                         health.Policy
 }
 
-// enclaveStatus is a snapshot; it is replaced, never changed.
-type enclaveStatus struct {
-	state breaker.State
-	since time.Time
-	cause error
-	lost  bool // there was a connection once
-}
-
-func newEnclave(cfg Config, ec Enclave, opts *options, m *metrics, serviceConfig string) (*enclave, error) {
+func newEnclave(cfg Config, ec Enclave, p *Pool, serviceConfig string) (*enclave, error) {
 	least, most := cfg.sizes(ec)
+	opts := &p.opts
 	e := &enclave{
 		id:        ec.ID,
 		target:    ec.Target,
 		authority: "localhost",
 		opts:      opts,
 		log:       opts.logger.With("enclave_id", ec.ID),
-		metrics:   m.forEnclave(ec.ID),
+		metrics:   p.metrics.forEnclave(ec.ID),
+		events:    &p.events,
 		cfg: settings{
 			maxStreams: cfg.MaxConcurrentStreams, maxWaiters: cfg.MaxWaiters,
 			weight:         max(ec.Weight, 1),
@@ -267,25 +265,6 @@ func (e *enclave) setOutage(err *Error) {
 	}
 	e.mu.Unlock()
 	e.tell(&d)
-}
-
-func (e *enclave) setDraining(now time.Time) {
-	e.status.Store(&enclaveStatus{state: breaker.Draining, since: now, lost: true})
-}
-
-func (e *enclave) setHealthy(now time.Time) {
-	e.status.Store(&enclaveStatus{state: breaker.Healthy, since: now, lost: true})
-}
-
-func (e *enclave) setLost(now time.Time, cause error) {
-	e.status.Store(&enclaveStatus{state: breaker.Degraded, since: now, cause: cause, lost: true})
-}
-
-// setCause keeps the latest reason why the enclave is not back.
-func (e *enclave) setCause(cause error) {
-	st := *e.status.Load()
-	st.cause = cause
-	e.status.Store(&st)
 }
 
 // changed wakes whoever waits for connections to come or go.

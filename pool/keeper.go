@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/connectivity"
+
+	"github.com/enclavepool/enclavepool/breaker"
 )
 
 // keeper is the one goroutine that opens, admits and replaces an enclave's
@@ -16,6 +18,7 @@ import (
 type keeper struct {
 	e         *enclave
 	places    []*place  // by index
+	seq       uint64    // of the last event
 	lastStart time.Time // of an attempt
 	held      bool      // draining: nothing is dialled
 	stop      bool
@@ -23,6 +26,7 @@ type keeper struct {
 	probes    sync.WaitGroup
 	outage    outage
 	sizing    sizing
+	rampAt    time.Time // when the limits are next doubled; zero: they are whole
 	full      fullness
 	probing   probing
 
@@ -35,6 +39,9 @@ type keeper struct {
 type outage struct {
 	since time.Time // zero: there is a connection
 	spent bool      // it has outlasted the budget
+	// verdict: health probes ended it, not the transport. The enclave is tried
+	// by one connection at a time then (half open).
+	verdict bool
 }
 
 func newKeeper(e *enclave, now time.Time) *keeper {
@@ -79,6 +86,7 @@ func (k *keeper) run() {
 		k.stepPlaces(now, &next)
 		k.stepOutage(now, &next)
 		k.stepHealth(now, &next)
+		k.stepRamp(now, &next)
 		k.stepSizing(now, &next)
 		k.stepFullness(now, &next)
 		k.stepLeases(now, &next)
@@ -145,7 +153,11 @@ func (k *keeper) gate(p *place, now time.Time) time.Time {
 			under++
 		}
 	}
-	if at := k.lastStart.Add(attemptPause); now.Before(at) || under < maxAttempts {
+	most := maxAttempts
+	if k.outage.verdict {
+		most = 1
+	}
+	if at := k.lastStart.Add(attemptPause); now.Before(at) || under < most {
 		return at
 	}
 	return now.Add(attemptPause)
@@ -227,7 +239,7 @@ func (k *keeper) over(c *conn, cause error, now time.Time) {
 	if c == c.place.attempt {
 		k.fail(c.place, cause, now)
 	} else {
-		k.lose(c.place, cause, now)
+		k.lose(c.place, breaker.Lost, cause, now)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/enclavepool/enclavepool/breaker"
 	"github.com/enclavepool/enclavepool/internal/field"
 )
 
@@ -96,15 +97,17 @@ func (k *keeper) hold() {
 		return
 	}
 	k.held = true
+	now := time.Now()
 	for _, p := range k.places {
 		if p.attempt != nil {
 			k.abandon(p)
 		}
 		if p.conn != nil {
 			k.e.withdraw(p.conn)
+			k.mark(p, breaker.Retired, nil, now)
 		}
 	}
-	k.e.setDraining(time.Now())
+	k.signal(breaker.Retired, nil, now)
 	k.e.log.Info("draining", "in_flight", k.e.inFlight())
 	k.e.changed()
 }
@@ -173,13 +176,17 @@ func (k *keeper) resume() {
 	now := time.Now()
 	k.outage = outage{since: now}
 	k.e.setOutage(nil)
-	k.e.setLost(now, nil)
+	k.signal(breaker.Resumed, nil, now)
 	k.e.log.Info("resumed")
 	for _, p := range k.places {
+		k.mark(p, breaker.Resumed, nil, now)
 		if c := p.conn; c == nil {
 			p.next = now
-		} else if c.ready.Load() && !c.suspended && k.e.publish(c) && !k.outage.since.IsZero() {
-			k.recovered(now, nil)
+		} else if c.ready.Load() && !c.suspended && k.e.publish(c) {
+			k.mark(p, breaker.Restored, nil, now)
+			if !k.outage.since.IsZero() {
+				k.recovered(breaker.Restored, nil, now)
+			}
 		}
 	}
 	k.fit()
@@ -212,10 +219,22 @@ func (p *Pool) Resize(enclaveID string, minConns, maxConns int) error {
 	return nil
 }
 
+// closing says that the enclave is on its way out.
+func (k *keeper) closing() {
+	now := time.Now()
+	for _, p := range k.places {
+		if p.conn != nil {
+			k.mark(p, breaker.Retired, ErrClosed, now)
+		}
+	}
+	k.signal(breaker.Retired, ErrClosed, now)
+	k.e.changed()
+}
+
 // close lets nothing new in, waits for what is in flight until ctx ends, and
 // ends the rest; the error says how much that was.
 func (e *enclave) close(ctx context.Context) error {
-	q := e.quieten(&Error{EnclaveID: e.id, Reason: ErrClosed}, &e.closed, func(k *keeper) { k.e.changed() })
+	q := e.quieten(&Error{EnclaveID: e.id, Reason: ErrClosed}, &e.closed, (*keeper).closing)
 	e.serve() // there may be nothing to wait for
 
 	var err error

@@ -2,12 +2,14 @@ package pool
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/enclavepool/enclavepool/breaker"
+	"github.com/enclavepool/enclavepool/health"
 	"github.com/enclavepool/enclavepool/internal/h2tap"
 )
 
@@ -16,10 +18,14 @@ const meterName = "github.com/enclavepool/enclavepool/pool"
 // acquireBuckets are the bounds of pool_acquire_latency_ms, 50 µs to 500 ms.
 var acquireBuckets = []float64{0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500}
 
+// recoveryBuckets are the bounds of pool_recovery_duration_ms, 5 ms to 1 minute.
+var recoveryBuckets = []float64{5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 60000}
+
 // metrics are the pool's instruments. Only the wait is recorded as it happens;
 // everything else is read when somebody collects.
 type metrics struct {
 	wait         metric.Float64Histogram
+	outage       metric.Float64Histogram
 	registration metric.Registration
 }
 
@@ -31,6 +37,11 @@ func newMetrics(provider metric.MeterProvider, p *Pool) (*metrics, error) {
 	if m.wait, err = meter.Float64Histogram("pool_acquire_latency_ms",
 		metric.WithDescription("Time in milliseconds that callers waited for a stream slot; 0 when one was free."),
 		metric.WithExplicitBucketBoundaries(acquireBuckets...)); err != nil {
+		return nil, err
+	}
+	if m.outage, err = meter.Float64Histogram("pool_recovery_duration_ms",
+		metric.WithDescription("Time in milliseconds from the loss of an enclave's last connection to the first that callers could use again."),
+		metric.WithExplicitBucketBoundaries(recoveryBuckets...)); err != nil {
 		return nil, err
 	}
 	var observables []metric.Observable
@@ -57,6 +68,9 @@ func newMetrics(provider metric.MeterProvider, p *Pool) (*metrics, error) {
 	waiters := gauge("pool_waiters", "Callers queued for a stream slot.")
 	resets := counter("grpc_stream_resets", "RST_STREAM frames received, other than NO_ERROR, by code.")
 	exhausted := counter("pool_exhausted", "Callers turned away because every slot was taken.")
+	attempts := counter("pool_dials", "Attempts to connect that are over, by result.")
+	probes := counter("pool_probes", "Health probes on admitted connections, by result.")
+	ejections := counter("pool_ejections", "Connections taken out by failed health probes.")
 	if err != nil {
 		return nil, err
 	}
@@ -68,6 +82,13 @@ func newMetrics(provider metric.MeterProvider, p *Pool) (*metrics, error) {
 			o.ObserveInt64(capacity, int64(s.Capacity), em.observe...)
 			o.ObserveInt64(waiters, int64(s.Waiters), em.observe...)
 			o.ObserveInt64(exhausted, int64(s.Exhausted), em.observe...)
+			o.ObserveInt64(ejections, int64(s.Ejections), em.observe...)
+			for i, opts := range em.attempts {
+				o.ObserveInt64(attempts, int64(e.attempts[i].Load()), opts...)
+			}
+			for i, opts := range em.probes {
+				o.ObserveInt64(probes, int64(e.probes[i].Load()), opts...)
+			}
 			now := poolState(s.State, e.full.Load())
 			for name, opts := range em.states {
 				o.ObserveInt64(state, b2i(name == now), opts...)
@@ -109,17 +130,29 @@ func b2i(b bool) int64 {
 	return 0
 }
 
+// How an attempt to connect ends.
+const (
+	attemptConnected = iota
+	attemptFailed
+	attemptTimedOut
+)
+
+var attemptResults = [...]string{attemptConnected: "connected", attemptFailed: "failed", attemptTimedOut: "timed_out"}
+
 // resetCodes is how many codes of RST_STREAM are told apart: those of RFC 9113
 // and one for all others.
 const resetCodes = int(h2tap.HTTP11Required) + 2
 
 // enclaveMetrics has the options made ready, so that recording allocates nothing.
 type enclaveMetrics struct {
-	wait    metric.Float64Histogram
-	record  []metric.RecordOption
-	observe []metric.ObserveOption
-	states  map[string][]metric.ObserveOption
-	resets  [resetCodes][]metric.ObserveOption
+	wait     metric.Float64Histogram
+	outage   metric.Float64Histogram
+	record   []metric.RecordOption
+	observe  []metric.ObserveOption
+	states   map[string][]metric.ObserveOption
+	resets   [resetCodes][]metric.ObserveOption
+	attempts [len(attemptResults)][]metric.ObserveOption
+	probes   [health.Results][]metric.ObserveOption
 }
 
 func (m *metrics) forEnclave(id string) *enclaveMetrics {
@@ -129,6 +162,7 @@ func (m *metrics) forEnclave(id string) *enclaveMetrics {
 	}
 	em := &enclaveMetrics{
 		wait:    m.wait,
+		outage:  m.outage,
 		record:  []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(enclave))},
 		observe: observe(),
 		states:  map[string][]metric.ObserveOption{},
@@ -143,6 +177,12 @@ func (m *metrics) forEnclave(id string) *enclaveMetrics {
 		}
 		em.resets[code] = observe(attribute.String("code", name))
 	}
+	for i, name := range attemptResults {
+		em.attempts[i] = observe(attribute.String("result", name))
+	}
+	for i := range em.probes {
+		em.probes[i] = observe(attribute.String("result", strings.ReplaceAll(health.Result(i).String(), " ", "_")))
+	}
 	return em
 }
 
@@ -151,4 +191,9 @@ func (m *metrics) forEnclave(id string) *enclaveMetrics {
 // exhausted.
 func (m *enclaveMetrics) acquired(ctx context.Context, waited time.Duration) {
 	m.wait.Record(ctx, float64(waited)/float64(time.Millisecond), m.record...)
+}
+
+// recovered records the length of a total loss that is over.
+func (m *enclaveMetrics) recovered(after time.Duration) {
+	m.outage.Record(context.Background(), float64(after)/float64(time.Millisecond), m.record...)
 }

@@ -134,6 +134,7 @@ func TestTheMetricsSayWhyAnEnclaveIsOutOfService(t *testing.T) {
 			check("stopped for a minute", "degraded", 0)
 			e.Restart()
 			ready(t, p)
+			time.Sleep(time.Second) // its load comes back in steps
 			check("restarted", "healthy", 2)
 
 			if err := p.Drain(t.Context(), "a"); err != nil {
@@ -147,6 +148,7 @@ func TestTheMetricsSayWhyAnEnclaveIsOutOfService(t *testing.T) {
 				t.Fatal(err)
 			}
 			ready(t, p)
+			time.Sleep(time.Second)
 		}
 	})
 }

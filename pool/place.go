@@ -1,12 +1,14 @@
 package pool
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"time"
 
+	"github.com/enclavepool/enclavepool/breaker"
 	"github.com/enclavepool/enclavepool/health"
 	"github.com/enclavepool/enclavepool/reconnect"
 )
@@ -22,7 +24,9 @@ type place struct {
 	next    time.Time // not before then is the next attempt made
 	cause   error     // why the last connection was lost or did not come about
 	served  bool      // a connection has been admitted here before
-	failed  bool      // the last attempt has failed
+	state   breaker.State
+	rest    breaker.Cooldown
+	failed  bool // the last attempt has failed
 }
 
 // addPlaces makes room for n more connections, at the lowest free indices.
@@ -31,7 +35,7 @@ func (k *keeper) addPlaces(n int, now time.Time) {
 		if index < len(k.places) && k.places[index].index == index {
 			continue
 		}
-		p := &place{index: index, backoff: k.e.cfg.reconnect.Backoff()}
+		p := &place{index: index, backoff: k.e.cfg.reconnect.Backoff(), state: breaker.Degraded, rest: breaker.Cooldown{Base: k.e.cfg.health.Cooldown}}
 		p.next = now.Add(p.backoff.Next())
 		k.places = slices.Insert(k.places, index, p)
 		n--
@@ -42,6 +46,7 @@ func (k *keeper) addPlaces(n int, now time.Time) {
 // removePlaces gives up n places: those without a connection first, then
 // those with the fewest streams in use. What is in flight on them finishes.
 func (k *keeper) removePlaces(n int) {
+	now := time.Now()
 	for range min(n, len(k.places)) {
 		idlest := slices.MinFunc(k.places, func(a, b *place) int { return a.busy() - b.busy() })
 		k.places = slices.DeleteFunc(k.places, func(p *place) bool { return p == idlest })
@@ -51,12 +56,12 @@ func (k *keeper) removePlaces(n int) {
 		if c := idlest.conn; c != nil {
 			idlest.conn = nil
 			k.leave(c)
+			k.mark(idlest, breaker.Retired, nil, now)
 			k.e.log.Debug("connection no longer needed", "conn", c.index)
 		}
 	}
 	k.e.wanted.Store(int32(len(k.places)))
-	now := time.Now()
-	k.lostLast(errResized, now)
+	k.lostLast(breaker.Lost, errResized, now)
 	if k.e.pressed.Load() {
 		k.sizing.lookAt = now // whoever was to be waited for may be gone
 	}
@@ -82,10 +87,14 @@ func (p *place) busy() int {
 // only then.
 func (k *keeper) admit(c *conn) {
 	e, p := k.e, c.place
+	now := time.Now()
+	if !k.outage.since.IsZero() && e.status.Load().lost {
+		k.startRamp(now) // before the first caller is let in
+	}
 	if !c.ready.Load() || !e.publish(c) {
 		return // lost, draining or closed in between; that news is on its way
 	}
-	now := time.Now()
+	e.attempts[attemptConnected].Add(1)
 	old := p.conn
 	p.conn, p.attempt, p.failed = c, nil, false
 	c.monitor = health.NewMonitor(e.cfg.health, now)
@@ -103,13 +112,15 @@ func (k *keeper) admit(c *conn) {
 		e.log.Debug("connection replaced at its age", "conn", c.index)
 	case p.served:
 		e.reconnects.Add(1)
-		e.log.Debug("connection healthy again", "conn", c.index)
+		e.log.Info("connection back in rotation", "conn", c.index, "cause", errText(cause))
 	default:
 		e.log.Debug("connection healthy", "conn", c.index)
 	}
 	p.served = true
+	p.rest.Back(now)
+	k.mark(p, breaker.Admitted, nil, now)
 	if !k.outage.since.IsZero() {
-		k.recovered(now, cause)
+		k.recovered(breaker.Admitted, cause, now)
 	}
 	if e.pressed.Load() {
 		k.sizing.lookAt = now
@@ -119,7 +130,7 @@ func (k *keeper) admit(c *conn) {
 }
 
 // recovered ends a total loss: the rest need not wait for their turn any more.
-func (k *keeper) recovered(now time.Time, cause error) {
+func (k *keeper) recovered(sig breaker.Signal, cause error, now time.Time) {
 	after := now.Sub(k.outage.since)
 	k.outage = outage{}
 	for _, p := range k.places {
@@ -130,10 +141,14 @@ func (k *keeper) recovered(now time.Time, cause error) {
 	k.e.setOutage(nil)
 	if k.e.status.Load().lost {
 		k.e.log.Info("enclave recovered", "after", after, "cause", errText(cause))
+		k.e.metrics.recovered(after)
 	} else {
 		k.e.log.Info("enclave connected", "after", after)
 	}
-	k.e.setHealthy(now)
+	if sig == breaker.Admitted {
+		k.e.anew()
+	}
+	k.signal(sig, nil, now)
 }
 
 // fail gives an attempt up and plans the next one.
@@ -141,6 +156,11 @@ func (k *keeper) fail(p *place, cause error, now time.Time) {
 	index := p.index
 	k.abandon(p)
 	p.cause, p.failed = cause, true
+	if errors.Is(cause, context.DeadlineExceeded) {
+		k.e.attempts[attemptTimedOut].Add(1)
+	} else {
+		k.e.attempts[attemptFailed].Add(1)
+	}
 	wait := p.backoff.Next()
 	p.next = now.Add(wait)
 	k.e.log.Debug("connection attempt failed", "conn", index, "cause", errText(cause), "next", wait)
@@ -161,7 +181,7 @@ func (k *keeper) abandon(p *place) {
 }
 
 // lose replaces an admitted connection that has gone.
-func (k *keeper) lose(p *place, cause error, now time.Time) {
+func (k *keeper) lose(p *place, sig breaker.Signal, cause error, now time.Time) {
 	c := p.conn
 	p.conn, p.cause = nil, cause
 	k.leave(c)
@@ -176,15 +196,16 @@ func (k *keeper) lose(p *place, cause error, now time.Time) {
 	wait := p.backoff.Next()
 	p.next = now.Add(wait)
 	k.e.log.Warn("connection lost", "conn", p.index, "cause", errText(cause), "next", wait)
-	k.lostLast(cause, now)
+	k.mark(p, sig, cause, now)
+	k.lostLast(sig, cause, now)
 	k.e.changed()
 }
 
 // lostLast begins an outage if no connection is left that callers may use.
-func (k *keeper) lostLast(cause error, now time.Time) {
+func (k *keeper) lostLast(sig breaker.Signal, cause error, now time.Time) {
 	if len(*k.e.admitted.Load()) == 0 && k.outage.since.IsZero() && !k.held {
-		k.outage.since = now
-		k.e.setLost(now, cause)
+		k.outage = outage{since: now, verdict: sig == breaker.Ejected}
+		k.signal(sig, cause, now)
 		k.e.log.Warn("enclave lost: no connection left", "cause", errText(cause))
 	}
 }

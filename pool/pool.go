@@ -18,6 +18,7 @@ type Pool struct {
 	opts     options
 	enclaves atomic.Pointer[enclaveSet]
 	metrics  *metrics
+	events   events
 	closed   atomic.Bool
 }
 
@@ -66,7 +67,7 @@ func New(cfg Config, opts ...Option) (*Pool, error) {
 	}
 	set := &enclaveSet{byID: make(map[string]*enclave, len(cfg.Enclaves))}
 	for _, ec := range cfg.Enclaves {
-		e, err := newEnclave(cfg, ec, &p.opts, p.metrics, serviceConfig)
+		e, err := newEnclave(cfg, ec, p, serviceConfig)
 		if err != nil {
 			p.enclaves.Store(set)
 			return nil, errors.Join(err, p.Close(closedContext()))
@@ -125,5 +126,6 @@ func (p *Pool) Close(ctx context.Context) error {
 		closing.Go(func() { errs[i] = e.close(ctx) })
 	}
 	closing.Wait()
+	p.events.close()
 	return errors.Join(append(errs, p.metrics.close())...)
 }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
+	"github.com/enclavepool/enclavepool/breaker"
 	"github.com/enclavepool/enclavepool/health"
 	"github.com/enclavepool/enclavepool/internal/lb"
 )
@@ -114,6 +115,7 @@ func (k *keeper) probe(c *conn) {
 				return // it has gone in the meantime
 			}
 			now := time.Now()
+			k.e.probes[result].Add(1)
 			k.obey(c, c.monitor.Finish(now, result, c.signs()), result, err, now)
 		})
 	})
@@ -142,7 +144,8 @@ func (k *keeper) obey(c *conn, v health.Verdict, result health.Result, err error
 		c.rest(err)
 		c.deny()
 		e.withdraw(c)
-		k.lostLast(err, now)
+		k.mark(c.place, breaker.Suspended, err, now)
+		k.lostLast(breaker.Suspended, err, now)
 		k.recheck(c, now) // what one was told most likely holds for the others
 		e.changed()
 	case health.Restore:
@@ -150,8 +153,9 @@ func (k *keeper) obey(c *conn, v health.Verdict, result health.Result, err error
 		c.rest(nil)
 		if c.ready.Load() && e.publish(c) {
 			e.log.Info("connection back in rotation", "conn", c.index)
+			k.mark(c.place, breaker.Restored, nil, now)
 			if !k.outage.since.IsZero() {
-				k.recovered(now, nil)
+				k.recovered(breaker.Restored, nil, now)
 			}
 			e.changed()
 			e.serve()
@@ -166,9 +170,9 @@ func (k *keeper) obey(c *conn, v health.Verdict, result health.Result, err error
 		// Its socket goes first: whoever waits for it learns at once.
 		c.cut()
 		p := c.place
-		k.lose(p, cause, now)
+		k.lose(p, breaker.Ejected, cause, now)
 		// A lost transport is dialled at once, a verdict stands for a while.
-		p.next = now.Add(e.cfg.health.Cooldown)
+		p.next = now.Add(p.rest.Trip(now))
 	}
 }
 

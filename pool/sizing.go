@@ -96,6 +96,8 @@ func (k *keeper) stepSizing(now time.Time, next *alarm) {
 			// The last decision is still being carried out; admit asks for the
 			// next look, and until then nobody needs to.
 			k.e.pressed.Store(true)
+		} else if !k.rampAt.IsZero() {
+			s.lookAt = k.rampAt // the limits grow by themselves
 		} else if n := k.load().growth(); n > 0 {
 			k.addPlaces(n, now)
 			k.stepPlaces(now, next)
@@ -165,8 +167,8 @@ const (
 // crowded is called by callers that found no slot. refused: the queue had no
 // place for them either.
 func (e *enclave) crowded(refused bool) {
-	if _, capacity := e.usage(); capacity == 0 {
-		return // lost, not full
+	if _, capacity := e.usage(); capacity == 0 || e.ramp.Load() > 0 {
+		return // lost, or just back; not full
 	}
 	if !refused && int(e.wanted.Load()) < int(e.maxConns.Load()) {
 		e.press()
