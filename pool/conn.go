@@ -183,6 +183,9 @@ func (c *conn) StreamReset(_, code uint32) {
 // GoAway implements h2tap.Observer.
 func (c *conn) GoAway(_, code uint32, debug string) {
 	c.note(fmt.Errorf("the enclave sent GOAWAY %v %q", h2tap.Code(code), debug))
+	if h2tap.Code(code) == h2tap.NoError && debug == goAwayAge {
+		c.enclave.keeper.post(func(k *keeper) { k.learnAge(c, time.Now()) })
+	}
 }
 
 // Closed implements h2tap.Observer.

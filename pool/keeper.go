@@ -17,10 +17,11 @@ import (
 // is noticed.
 type keeper struct {
 	e         *enclave
-	places    []*place  // by index
-	seq       uint64    // of the last event
-	lastStart time.Time // of an attempt
-	held      bool      // draining: nothing is dialled
+	places    []*place      // by index
+	seq       uint64        // of the last event
+	learntAge time.Duration // at which the enclave retires connections; 0: not seen
+	lastStart time.Time     // of an attempt
+	held      bool          // draining: nothing is dialled
 	stop      bool
 	done      chan struct{}
 	probes    sync.WaitGroup

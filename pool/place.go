@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -99,10 +98,7 @@ func (k *keeper) admit(c *conn) {
 	p.conn, p.attempt, p.failed = c, nil, false
 	c.monitor = health.NewMonitor(e.cfg.health, now)
 	p.next = time.Time{}
-	if age := e.cfg.maxConnAge; age > 0 {
-		// Up to a tenth earlier, so that those opened together part ways.
-		c.retireAt = now.Add(age - time.Duration(rand.Int64N(int64(age)/10+1)))
-	}
+	k.setRetirement(c)
 	cause := p.cause
 	p.cause = nil
 	switch {
