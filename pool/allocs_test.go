@@ -8,13 +8,13 @@ import (
 func TestReservingAndReleasingASlotAllocatesNothing(t *testing.T) {
 	e := bare32()
 	measure := func(t *testing.T) {
-		if n := testing.AllocsPerRun(1000, func() { e.release(e.reserve(nil)) }); n != 0 {
+		if n := testing.AllocsPerRun(1000, func() { e.release(e.reserve(nil).conn) }); n != 0 {
 			t.Errorf("%v allocations", n)
 		}
 	}
 	t.Run("when idle", measure)
 	for range 32*100 - 1 {
-		if e.reserve(nil) == nil {
+		if e.reserve(nil).conn == nil {
 			t.Fatal("no slot")
 		}
 	}

@@ -60,12 +60,12 @@ func (c *call) Pick() (*lb.Conn, error) {
 	if c.attempts.Add(1) == 1 && conn.ready.Load() {
 		return conn.sub, nil
 	}
-	if !c.lease.enclave.configRetries {
+	if !c.lease.enclave().configRetries {
 		// Without a retry policy gRPC repeats only what was not processed, and
 		// says nothing of how it knows: what counts is the attempt to come.
 		c.outcome.Store(0)
 	}
-	return c.lease.enclave.relocate(c, conn)
+	return c.lease.enclave().relocate(c, conn)
 }
 
 // Ended implements lb.Ticket.
@@ -102,7 +102,7 @@ func refused(err error) bool {
 // nothing has been sent, or which gRPC is about to repeat.
 func (e *enclave) relocate(c *call, old *conn) (*lb.Conn, error) {
 	if !c.stranded {
-		if conn := e.reserve(old); conn != nil {
+		if conn := e.reserve(old).conn; conn != nil {
 			c.lease.conn.Store(conn)
 			e.release(old)
 			return conn.sub, nil
@@ -130,13 +130,13 @@ func (e *enclave) relocate(c *call, old *conn) (*lb.Conn, error) {
 		return nil, err
 	}
 	e.waiting.Add(1) // announced; now the look that comes after it
-	if conn := e.reserve(old); conn != nil {
+	if conn := e.reserve(old).conn; conn != nil {
 		e.attendLocked()
 		c.lease.conn.Store(conn)
 		old.slots.release() // lost: nobody can be given it
 		return conn.sub, nil
 	}
-	w := &waiter{lease: c.lease, waitForReady: c.waitForReady, stranded: c}
+	w := &waiter{waitForReady: c.waitForReady, stranded: c}
 	c.stranded, c.stranding = true, w
 	e.queue.pushFront(w)
 	e.attendLocked()
@@ -222,7 +222,7 @@ func (s *stream) explain(err error) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
-	return s.call.lease.enclave.explain(s.call, err)
+	return s.call.lease.enclave().explain(s.call, err)
 }
 
 func (s *stream) SendMsg(m any) error { return s.explain(s.ClientStream.SendMsg(m)) }

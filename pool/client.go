@@ -25,9 +25,9 @@ func (cc clientConn) acquire(ctx context.Context, method string, opts []grpc.Cal
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	l := e.newLease()
 	ctx, cancel := e.withDeadline(ctx)
-	if err := e.acquire(ctx, l, e.waitsForReady(method, opts)); err != nil {
+	l, err := e.acquire(ctx, e.waitsForReady(method, opts))
+	if err != nil {
 		cancel()
 		return nil, nil, nil, err
 	}
@@ -42,7 +42,7 @@ func (cc clientConn) Invoke(ctx context.Context, method string, args, reply any,
 	}
 	defer cancel()
 	defer l.finish()
-	return l.enclave.invoke(&call{Context: ctx, lease: l}, method, args, reply, opts)
+	return l.enclave().invoke(&call{Context: ctx, lease: l}, method, args, reply, opts)
 }
 
 func (cc clientConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
@@ -50,5 +50,5 @@ func (cc clientConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, metho
 	if err != nil {
 		return nil, err
 	}
-	return l.enclave.newStream(&call{Context: ctx, lease: l}, cancel, l.finish, desc, method, opts)
+	return l.enclave().newStream(&call{Context: ctx, lease: l}, cancel, l.finish, desc, method, opts)
 }

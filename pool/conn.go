@@ -20,6 +20,7 @@ import (
 // (h2tap.Observer), acts on what cannot wait and passes the rest to the keeper.
 type conn struct {
 	slots   slotWord
+	leases  atomic.Pointer[leaseChunk]
 	enclave *enclave
 	place   *place
 	index   int // the place's

@@ -56,7 +56,6 @@ type enclave struct {
 	dozing  atomic.Bool // the keeper wants to be told of the next call
 	raised  atomic.Bool // the keeper has been told of a raised limit
 	waiters sync.Pool   // of *waiter; its own, so that channels stay in their synctest bubble
-	chunks  sync.Pool   // of *leaseChunk that are not used up
 
 	mu       sync.Mutex
 	queue    waitQueue

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"sync/atomic"
+	"unsafe"
 
 	"google.golang.org/grpc"
 )
@@ -14,41 +15,68 @@ import (
 //
 // Release it when done. A call still open then keeps the slot until it ends.
 type Lease struct {
-	enclave *enclave
 	// conn is the connection whose slot is held. Calls move it.
-	conn  atomic.Pointer[conn]
-	state atomic.Uint32
+	conn   connPointer
+	state  atomic.Uint32
+	serial uint32 // of the slot that the lease was made for
 }
+
+// connPointer is an atomic pointer that is begun without an atomic store,
+// which nobody needs before anybody else can see it.
+type connPointer struct{ p unsafe.Pointer }
+
+func (p *connPointer) begin(c *conn) { p.p = unsafe.Pointer(c) }
+func (p *connPointer) Load() *conn   { return (*conn)(atomic.LoadPointer(&p.p)) }
+func (p *connPointer) Store(c *conn) { atomic.StorePointer(&p.p, unsafe.Pointer(c)) }
 
 const (
 	leaseBusy     = 1 << iota // carries a call
 	leaseReleased             // given back, or to be when the call ends
 )
 
-// leaseChunk is leases made together, to be handed out one by one and never
-// again: a lease may be released twice, so none is reused. One that is kept
-// keeps its chunk, under a kilobyte.
-type leaseChunk struct {
-	leases [32]Lease
-	used   int
+// leaseChunk is leases for consecutive serials of one connection, made
+// together. None is used again, since a lease may be released twice. One that is
+// kept keeps its chunk, half a kilobyte.
+type leaseChunk [32]Lease
+
+// lease returns the lease for a slot that has just been reserved. Whoever
+// reserves has a serial of its own, so the lease made ahead for that serial is
+// its own too, without another atomic operation to claim it. (A serial comes
+// again after 2³² slots. The chunk is long gone then: the first lease beyond
+// it has replaced it.)
+func (s slot) lease() *Lease {
+	chunk := s.conn.leases.Load()
+	if chunk != nil {
+		if l := &chunk[s.serial%uint32(len(chunk))]; l.serial == s.serial {
+			return l
+		}
+	}
+	return s.newLease(chunk)
 }
 
-// newLease returns a lease that has no slot yet.
-func (e *enclave) newLease() *Lease {
-	chunk, _ := e.chunks.Get().(*leaseChunk)
-	if chunk == nil {
-		chunk = new(leaseChunk)
+// newLease is lease when the present chunk has none for the serial.
+func (s slot) newLease(present *leaseChunk) *Lease {
+	i := s.serial % uint32(len(present))
+	begin := s.serial - i
+	if present != nil && int32(begin-present[0].serial) < 0 {
+		l := &Lease{serial: s.serial} // others have gone ahead
+		l.conn.begin(s.conn)
+		return l
 	}
-	l := &chunk.leases[chunk.used]
-	if chunk.used++; chunk.used < len(chunk.leases) {
-		e.chunks.Put(chunk)
+	chunk := new(leaseChunk)
+	for j := range chunk {
+		chunk[j].serial = begin + uint32(j)
+		chunk[j].conn.begin(s.conn)
 	}
-	l.enclave = e
-	return l
+	// Should another goroutine be quicker, this chunk serves for one lease.
+	s.conn.leases.CompareAndSwap(present, chunk)
+	return &chunk[i]
 }
+
+func (l *Lease) enclave() *enclave { return l.conn.Load().enclave }
 
 // EnclaveID returns the ID of the enclave that the lease is for.
-func (l *Lease) EnclaveID() string { return l.enclave.id }
+func (l *Lease) EnclaveID() string { return l.enclave().id }
 
 // Release gives the slot back. Calling it again does nothing.
 func (l *Lease) Release() {
@@ -59,10 +87,11 @@ func (l *Lease) Release() {
 
 // giveBack releases the slot; whoever calls it has made sure to be the one.
 func (l *Lease) giveBack() {
-	if t := l.enclave.tracker; t != nil {
+	conn := l.conn.Load()
+	if t := conn.enclave.tracker; t != nil {
 		t.remove(l)
 	}
-	l.enclave.release(l.conn.Load())
+	conn.enclave.release(conn)
 }
 
 // begin marks the lease as carrying a call.
@@ -71,9 +100,9 @@ func (l *Lease) begin() error {
 		s := l.state.Load()
 		switch {
 		case s&leaseReleased != 0:
-			return &Error{EnclaveID: l.enclave.id, Reason: ErrLeaseReleased}
+			return &Error{EnclaveID: l.EnclaveID(), Reason: ErrLeaseReleased}
 		case s&leaseBusy != 0:
-			return &Error{EnclaveID: l.enclave.id, Reason: ErrLeaseBusy}
+			return &Error{EnclaveID: l.EnclaveID(), Reason: ErrLeaseBusy}
 		case l.state.CompareAndSwap(s, s|leaseBusy):
 			return nil
 		}
@@ -94,9 +123,9 @@ func (l *Lease) Invoke(ctx context.Context, method string, args, reply any, opts
 		return err
 	}
 	defer l.end()
-	ctx, cancel := l.enclave.withDeadline(ctx)
+	ctx, cancel := l.enclave().withDeadline(ctx)
 	defer cancel()
-	return l.enclave.invoke(&call{Context: ctx, lease: l}, method, args, reply, opts)
+	return l.enclave().invoke(&call{Context: ctx, lease: l}, method, args, reply, opts)
 }
 
 // NewStream implements grpc.ClientConnInterface: a stream on the lease's slot.
@@ -107,8 +136,8 @@ func (l *Lease) NewStream(ctx context.Context, desc *grpc.StreamDesc, method str
 	if err := l.begin(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := l.enclave.withDeadline(ctx)
-	return l.enclave.newStream(&call{Context: ctx, lease: l}, cancel, l.end, desc, method, opts)
+	ctx, cancel := l.enclave().withDeadline(ctx)
+	return l.enclave().newStream(&call{Context: ctx, lease: l}, cancel, l.end, desc, method, opts)
 }
 
 // finish is end and Release in one, for a lease that has one call only.
@@ -129,11 +158,7 @@ func (p *Pool) Acquire(ctx context.Context, enclaveID string) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := e.newLease()
-	if err := e.acquire(ctx, l, false); err != nil {
-		return nil, err
-	}
-	return l, nil
+	return e.acquire(ctx, false)
 }
 
 // Release is l.Release(); a nil lease is ignored.

@@ -66,7 +66,7 @@ func (m *model) free() bool {
 
 func (m *model) caller() (*modelCaller, context.Context) {
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &modelCaller{id: m.next, cancel: cancel, result: make(chan error, 1), lease: &Lease{enclave: m.e}}
+	c := &modelCaller{id: m.next, cancel: cancel, result: make(chan error, 1)}
 	m.next++
 	return c, ctx
 }
@@ -76,16 +76,21 @@ func (m *model) do(s step) error {
 	switch s.what {
 	case "acquire":
 		c, ctx := m.caller()
-		go func() { c.result <- m.e.acquire(ctx, c.lease, false) }()
+		go func() {
+			l, err := m.e.acquire(ctx, false)
+			c.lease = l
+			c.result <- err
+		}()
 		m.queue = append(m.queue, c)
 	case "acquire expired":
 		c, ctx := m.caller()
 		c.cancel()
-		err := m.e.acquire(ctx, c.lease, false)
+		l, err := m.e.acquire(ctx, false)
 		if want := len(m.queue) == 0 && m.free(); want != (err == nil) {
 			return fmt.Errorf("expired caller: a slot to have: %v, got %v", want, err)
 		}
 		if err == nil {
+			c.lease = l
 			c.result <- nil
 			return m.admit(c)
 		}

@@ -22,34 +22,43 @@ import (
 // Nobody overtakes. While waiting is positive, callers that have just arrived
 // queue too; a release then passes its slot on without freeing it in between.
 
-// acquire takes a slot for l, queueing if it must.
-func (e *enclave) acquire(ctx context.Context, l *Lease, waitForReady bool) error {
-	if e.tracker != nil {
-		return e.acquireTracked(ctx, l, waitForReady)
-	}
-	return e.take(ctx, l, waitForReady)
+// slot is a slot that has been reserved, or none.
+type slot struct {
+	conn   *conn // nil: none
+	serial uint32
 }
 
-func (e *enclave) acquireTracked(ctx context.Context, l *Lease, waitForReady bool) error {
-	err := e.take(ctx, l, waitForReady)
+// acquire takes a slot, queueing if it must.
+func (e *enclave) acquire(ctx context.Context, waitForReady bool) (*Lease, error) {
+	if e.tracker != nil {
+		return e.acquireTracked(ctx, waitForReady)
+	}
+	return e.take(ctx, waitForReady)
+}
+
+func (e *enclave) acquireTracked(ctx context.Context, waitForReady bool) (*Lease, error) {
+	l, err := e.take(ctx, waitForReady)
 	if err == nil {
 		e.tracker.add(l)
 	}
-	return err
+	return l, err
 }
 
-func (e *enclave) take(ctx context.Context, l *Lease, waitForReady bool) error {
+func (e *enclave) take(ctx context.Context, waitForReady bool) (*Lease, error) {
 	if e.waiting.Load() == 0 {
-		if conn := e.reserve(nil); conn != nil {
-			l.conn.Store(conn)
+		if s := e.reserve(nil); s.conn != nil {
 			if e.dozing.Load() {
 				e.wakeKeeper()
 			}
 			e.metrics.acquired(ctx, 0)
-			return nil
+			return s.lease(), nil
 		}
 	}
-	return e.acquireQueued(ctx, l, waitForReady)
+	s, err := e.acquireQueued(ctx, waitForReady)
+	if err != nil {
+		return nil, err
+	}
+	return s.lease(), nil
 }
 
 // reserve takes a slot on any connection but except: on the caller's own
@@ -58,15 +67,17 @@ func (e *enclave) take(ctx context.Context, l *Lease, waitForReady bool) error {
 // connection's word in one core's cache. Choosing by random and by load
 // together is Mitzenmacher's "power of two choices" (2001); reserving at once
 // keeps two callers from choosing on the same stale count.
-func (e *enclave) reserve(except *conn) *conn {
+func (e *enclave) reserve(except *conn) slot {
 	conns := *e.admitted.Load()
 	n := uint32(len(conns))
 	if n == 0 {
-		return nil
+		return slot{}
 	}
 	if c := conns[below(stackHash(), n)]; c != except {
-		if w := c.slots.word.Load(); inUse(w) == 0 && c.slots.reserve(w) {
-			return c
+		if w := c.slots.word.Load(); inUse(w) == 0 {
+			if serial, ok := c.slots.reserve(w); ok {
+				return slot{c, serial}
+			}
 		}
 	}
 	r := rand.Uint64()
@@ -76,22 +87,26 @@ func (e *enclave) reserve(except *conn) *conn {
 	if inUse(v) < inUse(w) {
 		best, w = other, v
 	}
-	if best != except && best.slots.reserve(w) {
-		if (inUse(w)+1)*4 > limitOf(w)*3 {
-			e.press()
+	if best != except {
+		if serial, ok := best.slots.reserve(w); ok {
+			if (inUse(w)+1)*4 > limitOf(w)*3 {
+				e.press()
+			}
+			return slot{best, serial}
 		}
-		return best
 	}
 	e.press()
 	for range n {
-		if c := conns[i]; c != except && c.slots.reserve(c.slots.word.Load()) {
-			return c
+		if c := conns[i]; c != except {
+			if serial, ok := c.slots.reserve(c.slots.word.Load()); ok {
+				return slot{c, serial}
+			}
 		}
 		if i++; i == n {
 			i = 0
 		}
 	}
-	return nil
+	return slot{}
 }
 
 // stackHash tells goroutines apart, cheaply and roughly: by where their stacks
@@ -123,12 +138,17 @@ func (e *enclave) release(conn *conn) {
 func (e *enclave) passOn(conn *conn) bool {
 	e.mu.Lock()
 	w := e.queue.first()
-	if w == nil || !conn.slots.pass() {
+	if w == nil {
+		e.mu.Unlock()
+		return false
+	}
+	serial, ok := conn.slots.pass()
+	if !ok {
 		e.mu.Unlock()
 		return false
 	}
 	var d deliveries
-	e.deliverLocked(&d, w, conn, nil)
+	e.deliverLocked(&d, w, slot{conn, serial}, nil)
 	e.mu.Unlock()
 	e.tell(&d)
 	return true
@@ -139,11 +159,11 @@ func (e *enclave) serve() {
 	var d deliveries
 	e.mu.Lock()
 	for w := e.queue.first(); w != nil; w = e.queue.first() {
-		conn := e.reserve(nil)
-		if conn == nil {
+		s := e.reserve(nil)
+		if s.conn == nil {
 			break
 		}
-		e.deliverLocked(&d, w, conn, nil)
+		e.deliverLocked(&d, w, s, nil)
 	}
 	e.checkQuietLocked()
 	e.mu.Unlock()
@@ -151,35 +171,34 @@ func (e *enclave) serve() {
 }
 
 // acquireQueued is acquire when no slot was free, or others were first.
-func (e *enclave) acquireQueued(ctx context.Context, l *Lease, waitForReady bool) error {
+func (e *enclave) acquireQueued(ctx context.Context, waitForReady bool) (slot, error) {
 	e.mu.Lock()
 	if err := e.refusalLocked(waitForReady); err != nil {
 		e.mu.Unlock()
-		return err
+		return slot{}, err
 	}
 	if e.queue.len() == 0 {
 		e.waiting.Add(1) // announced; now the look that comes after it
-		if conn := e.reserve(nil); conn != nil {
+		if s := e.reserve(nil); s.conn != nil {
 			e.attendLocked()
 			e.mu.Unlock()
-			l.conn.Store(conn)
 			e.metrics.acquired(ctx, 0)
-			return nil
+			return s, nil
 		}
 	}
 	waiters := e.queue.len()
 	if err := ctx.Err(); err != nil {
 		e.attendLocked()
 		e.mu.Unlock()
-		return e.gaveUp(err, 0)
+		return slot{}, e.gaveUp(err, 0)
 	}
 	if waiters >= e.cfg.maxWaiters {
 		e.attendLocked()
 		e.mu.Unlock()
-		return e.exhaustedError(waiters, 0)
+		return slot{}, e.exhaustedError(waiters, 0)
 	}
 	w := e.waiters.Get().(*waiter)
-	w.lease, w.waitForReady = l, waitForReady
+	w.waitForReady = waitForReady
 	e.queue.push(w)
 	e.attendLocked()
 	e.mu.Unlock()
@@ -188,7 +207,7 @@ func (e *enclave) acquireQueued(ctx context.Context, l *Lease, waitForReady bool
 }
 
 // wait waits until w is served, or gives up its place.
-func (e *enclave) wait(ctx context.Context, w *waiter) error {
+func (e *enclave) wait(ctx context.Context, w *waiter) (slot, error) {
 	start := time.Now()
 	var timeout <-chan time.Time
 	if e.cfg.acquireTimeout > 0 {
@@ -215,18 +234,18 @@ func (e *enclave) wait(ctx context.Context, w *waiter) error {
 			waited := time.Since(start)
 			e.metrics.acquired(ctx, waited)
 			if gaveUp == ErrExhausted {
-				return e.exhaustedError(waiters, waited)
+				return slot{}, e.exhaustedError(waiters, waited)
 			}
-			return e.gaveUp(gaveUp, waited)
+			return slot{}, e.gaveUp(gaveUp, waited)
 		}
 		// Served at the same moment, so the signal is on its way. A slot is
 		// kept, since it is what the caller wanted.
 		<-w.served
 	}
-	err := w.err
+	s, err := w.slot, w.err
 	e.recycle(w)
 	e.metrics.acquired(ctx, time.Since(start))
-	return err
+	return s, err
 }
 
 // recycle keeps w for the next caller that has to wait.

@@ -32,14 +32,14 @@ func BenchmarkReserveRelease(b *testing.B) {
 	e := bare32()
 	b.Run("serial", func(b *testing.B) {
 		for b.Loop() {
-			e.release(e.reserve(nil))
+			e.release(e.reserve(nil).conn)
 		}
 	})
 	b.Run("goroutines=16", func(b *testing.B) {
 		b.SetParallelism(8)
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				e.release(e.reserve(nil))
+				e.release(e.reserve(nil).conn)
 			}
 		})
 	})
@@ -48,7 +48,7 @@ func BenchmarkReserveRelease(b *testing.B) {
 func BenchmarkAcquireRelease(b *testing.B) {
 	e := bare32()
 	p := &Pool{}
-	p.enclaves.Store(&enclaveSet{byID: map[string]*enclave{"bare": e}})
+	p.enclaves.Store(&enclaveSet{byID: map[string]*enclave{"bare": e}, all: []*enclave{e}})
 	ctx := context.Background()
 	b.ReportAllocs()
 	for b.Loop() {
@@ -89,9 +89,8 @@ func BenchmarkWaiters(b *testing.B) {
 		e := newBareEnclave(limits...)
 		ctx := context.Background()
 		run(b, func() {
-			l := Lease{enclave: e}
-			_ = e.acquire(ctx, &l, false)
-			e.release(l.conn.Load())
+			l, _ := e.acquire(ctx, false)
+			l.Release()
 		})
 	})
 }

@@ -44,10 +44,7 @@ func newBareEnclave(limits ...uint32) *enclave {
 	return e
 }
 
-func (e *enclave) lease(ctx context.Context) (*Lease, error) {
-	l := &Lease{enclave: e}
-	return l, e.take(ctx, l, false)
-}
+func (e *enclave) lease(ctx context.Context) (*Lease, error) { return e.take(ctx, false) }
 
 func TestTheWordAgreesWithAPlainCounter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -61,8 +58,9 @@ func TestTheWordAgreesWithAPlainCounter(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"reserve": func(t *rapid.T) {
 				want := used < limit
-				if got := s.reserve(s.word.Load()); got != want {
-					t.Fatalf("reserve with %d of %d = %v", used, limit, got)
+				serial, got := s.reserve(s.word.Load())
+				if got != want || got && serial != uint32(reserved) {
+					t.Fatalf("reserve with %d of %d = %d, %v", used, limit, serial, got)
 				}
 				if want {
 					used++
@@ -80,8 +78,9 @@ func TestTheWordAgreesWithAPlainCounter(t *testing.T) {
 					return
 				}
 				want := used <= limit
-				if got := s.pass(); got != want {
-					t.Fatalf("pass with %d of %d = %v", used, limit, got)
+				serial, got := s.pass()
+				if got != want || got && serial != uint32(reserved) {
+					t.Fatalf("pass with %d of %d = %d, %v", used, limit, serial, got)
 				}
 				if want {
 					reserved++

@@ -5,11 +5,11 @@ package pool
 type waiter struct {
 	prev, next *waiter
 	queued     bool
-	// served gets one value once the lease has its slot or err is set.
-	// Capacity 1, so that whoever serves never waits for the waiter.
+	// served gets one value once slot or err is set. Capacity 1, so that
+	// whoever serves never waits for the waiter.
 	served       chan struct{}
-	lease        *Lease
 	waitForReady bool
+	slot         slot
 	err          error
 	// stranded is a call that is inside gRPC already, with a slot on a
 	// connection that was lost before anything was sent. Nobody reads served;
@@ -74,22 +74,21 @@ type deliveries struct {
 	refresh bool    // calls inside gRPC have to ask again
 }
 
-// deliverLocked takes w out of the queue and gives it conn or err.
-func (e *enclave) deliverLocked(d *deliveries, w *waiter, conn *conn, err error) {
+// deliverLocked takes w out of the queue and gives it s or err.
+func (e *enclave) deliverLocked(d *deliveries, w *waiter, s slot, err error) {
 	e.queue.remove(w)
 	e.attendLocked()
-	w.err = err
-	if w.stranded == nil {
-		if conn != nil {
-			w.lease.conn.Store(conn)
-		}
+	c := w.stranded
+	if c == nil {
+		w.slot, w.err = s, err
 		w.next, d.first = d.first, w
 		return
 	}
-	if conn != nil {
-		w.lease.conn.Swap(conn).slots.release() // lost: nobody can be given it
+	if s.conn != nil {
+		c.lease.conn.Load().slots.release() // lost: nobody can be given it
+		c.lease.conn.Store(s.conn)
 	}
-	w.stranded.stranding, w.stranded.strandErr = nil, err
+	c.stranding, c.strandErr = nil, err
 	d.refresh = true
 }
 
@@ -111,7 +110,7 @@ func (e *enclave) refuseLocked(d *deliveries, err error, everyone bool) {
 	for w := e.queue.first(); w != nil; {
 		next := w.next
 		if everyone || !w.waitForReady {
-			e.deliverLocked(d, w, nil, err)
+			e.deliverLocked(d, w, slot{}, err)
 		}
 		w = next
 	}

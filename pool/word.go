@@ -41,15 +41,15 @@ func (s *slotWord) load() (used, limit uint32) {
 	return inUse(w), limitOf(w)
 }
 
-// reserve takes a slot if one is free. w is what the caller last read.
-func (s *slotWord) reserve(w uint64) bool {
+// reserve takes a slot if one is free, and returns its serial: how many had
+// been reserved before. w is what the caller last read.
+func (s *slotWord) reserve(w uint64) (serial uint32, ok bool) {
 	for {
 		if inUse(w) >= limitOf(w) {
-			return false
+			return 0, false
 		}
 		if s.word.CompareAndSwap(w, w+oneInUse+oneReserved) {
-			s.carry(w)
-			return true
+			return s.carry(w), true
 		}
 		w = s.word.Load()
 	}
@@ -58,18 +58,17 @@ func (s *slotWord) reserve(w uint64) bool {
 // release gives a slot back.
 func (s *slotWord) release() { s.word.Add(math.MaxUint64) } // −1
 
-// pass counts a slot that goes from one holder straight to the next. It fails
-// when the connection admits no more, or less than it has: the slot is then
-// still the holder's, to be released.
-func (s *slotWord) pass() bool {
+// pass counts a slot that goes from one holder straight to the next, and
+// returns its new serial. It fails when the connection admits no more, or less
+// than it has: the slot is then still the holder's, to be released.
+func (s *slotWord) pass() (serial uint32, ok bool) {
 	for {
 		w := s.word.Load()
 		if inUse(w) > limitOf(w) {
-			return false
+			return 0, false
 		}
 		if s.word.CompareAndSwap(w, w+oneReserved) {
-			s.carry(w)
-			return true
+			return s.carry(w), true
 		}
 	}
 }
@@ -84,11 +83,14 @@ func (s *slotWord) setLimit(limit uint32) {
 	}
 }
 
-// carry is called by whoever has just added oneReserved to w.
-func (s *slotWord) carry(w uint64) {
-	if w>>32 == math.MaxUint32 {
+// carry is called by whoever has just added oneReserved to w. It returns the
+// serial of that slot.
+func (s *slotWord) carry(w uint64) uint32 {
+	serial := uint32(w >> 32)
+	if serial == math.MaxUint32 {
 		s.wraps.Add(1)
 	}
+	return serial
 }
 
 // reserved returns how many slots have ever been reserved. Around a carry it
