@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -54,6 +55,33 @@ func BenchmarkAcquireRelease(b *testing.B) {
 	for b.Loop() {
 		l, _ := p.Acquire(ctx, "bare")
 		l.Release()
+	}
+}
+
+// Finding an enclave by its ID, the last of so many whose IDs differ at the end.
+func BenchmarkLookup(b *testing.B) {
+	for _, n := range []int{1, few, few + 1, 100} {
+		set := &enclaveSet{byID: map[string]*enclave{}}
+		for i := range n {
+			e := &enclave{id: fmt.Sprintf("enclave-%02d", i)}
+			set.byID[e.id] = e
+			set.all = append(set.all, e)
+		}
+		id := fmt.Sprintf("enclave-%02d", n-1)
+		b.Run(fmt.Sprintf("enclaves=%d", n), func(b *testing.B) {
+			for b.Loop() {
+				if set.find(id) == nil {
+					b.Fatal("not found")
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("enclaves=%d/map", n), func(b *testing.B) {
+			for b.Loop() {
+				if set.byID[id] == nil {
+					b.Fatal("not found")
+				}
+			}
+		})
 	}
 }
 
