@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -85,40 +86,59 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
-// 1000 goroutines share 32 slots, so that nearly every one has to wait.
+// 1000 goroutines share 32 slots, so that nearly every one has to wait. Each
+// yields while it holds one: without that they would hardly ever meet.
 func BenchmarkWaiters(b *testing.B) {
 	const waiters, slots = 1000, 32
-	run := func(b *testing.B, one func()) {
-		var left atomic.Int64
-		left.Store(int64(b.N))
+	run := func(b *testing.B, hold func(ctx context.Context), end bool) {
 		var wg sync.WaitGroup
-		b.ResetTimer()
 		for range waiters {
+			ctx := context.Background()
+			if end {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithCancel(ctx)
+				defer cancel()
+			}
 			wg.Go(func() {
-				for left.Add(-1) >= 0 {
-					one()
+				for range b.N/waiters + 1 {
+					hold(ctx)
 				}
 			})
 		}
 		wg.Wait()
 	}
+	tokens := make(chan *int, slots)
+	for range slots {
+		tokens <- new(int)
+	}
+	limits := make([]uint32, slots)
+	for i := range limits {
+		limits[i] = 1
+	}
+	e := newBareEnclave(limits...)
+	e.full.Store(true) // as the keeper says of a pool that cannot grow
+	pool := func(ctx context.Context) {
+		l, _ := e.acquire(ctx, false)
+		runtime.Gosched()
+		l.Release()
+	}
 	b.Run("channel", func(b *testing.B) {
-		ch := make(chan *int, slots)
-		for range slots {
-			ch <- new(int)
-		}
-		run(b, func() { ch <- <-ch })
+		run(b, func(context.Context) {
+			v := <-tokens
+			runtime.Gosched()
+			tokens <- v
+		}, false)
 	})
-	b.Run("pool", func(b *testing.B) {
-		limits := make([]uint32, slots)
-		for i := range limits {
-			limits[i] = 1
-		}
-		e := newBareEnclave(limits...)
-		ctx := context.Background()
-		run(b, func() {
-			l, _ := e.acquire(ctx, false)
-			l.Release()
-		})
+	b.Run("pool", func(b *testing.B) { run(b, pool, false) })
+	b.Run("select", func(b *testing.B) {
+		run(b, func(ctx context.Context) {
+			select {
+			case v := <-tokens:
+				runtime.Gosched()
+				tokens <- v
+			case <-ctx.Done():
+			}
+		}, true)
 	})
+	b.Run("pool-that-gives-up", func(b *testing.B) { run(b, pool, true) })
 }

@@ -101,7 +101,7 @@ func TestATurnIsAsLongAsItIsToBe(t *testing.T) {
 func TestACrowdReportsWhyOneFailed(t *testing.T) {
 	broken, failed := errors.New("broken"), make(chan struct{})
 	var once sync.Once
-	c := startCrowd(3, func() error { once.Do(func() { close(failed) }); return broken })
+	c := startCrowd(3, func(int) error { once.Do(func() { close(failed) }); return broken })
 	<-failed
 	if _, _, err := c.stop(); !errors.Is(err, broken) {
 		t.Errorf("error %v", err)
@@ -111,7 +111,7 @@ func TestACrowdReportsWhyOneFailed(t *testing.T) {
 func TestACrowdCountsForEachOfItsGoroutines(t *testing.T) {
 	var ran atomic.Int64
 	enough := make(chan struct{})
-	c := startCrowd(4, func() error {
+	c := startCrowd(4, func(int) error {
 		if ran.Add(1) == 100 {
 			close(enough)
 		}
