@@ -37,6 +37,8 @@ type enclave struct {
 	keeper        *keeper
 	tracker       *leaseTracker // nil: leases are not tracked
 
+	// began is what waits are measured from.
+	began time.Time
 	// admitted are the connections that callers may use; open are those whose
 	// socket is open, with the ones that only finish what they have. Both are
 	// replaced, never changed, under mu.
@@ -125,6 +127,7 @@ func newEnclave(cfg Config, ec Enclave, p *Pool, serviceConfig string) (*enclave
 	e.minConns.Store(int32(least))
 	e.maxConns.Store(int32(most))
 	now := time.Now()
+	e.began = now
 	e.status.Store(&enclaveStatus{state: breaker.Degraded, since: now})
 	if opts.trackLeases {
 		e.tracker = &leaseTracker{}

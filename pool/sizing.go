@@ -167,14 +167,18 @@ const (
 // crowded is called by callers that found no slot. refused: the queue had no
 // place for them either.
 func (e *enclave) crowded(refused bool) {
+	grows := !refused && int(e.wanted.Load()) < int(e.maxConns.Load())
+	if grows && e.pressed.Load() || !grows && e.full.Load() {
+		return // the keeper knows; the look at every connection is spared
+	}
 	if _, capacity := e.usage(); capacity == 0 || e.ramp.Load() > 0 {
 		return // lost, or just back; not full
 	}
-	if !refused && int(e.wanted.Load()) < int(e.maxConns.Load()) {
+	if grows {
 		e.press()
-		return // it can still grow
+		return
 	}
-	if !e.full.Load() && e.full.CompareAndSwap(false, true) {
+	if e.full.CompareAndSwap(false, true) {
 		e.keeper.post(func(k *keeper) {
 			l, now := k.load(), time.Now()
 			k.full = fullness{since: now, lookAt: now.Add(fullPause)}

@@ -208,7 +208,7 @@ func (e *enclave) acquireQueued(ctx context.Context, waitForReady bool) (slot, e
 
 // wait waits until w is served, or gives up its place.
 func (e *enclave) wait(ctx context.Context, w *waiter) (slot, error) {
-	start := time.Now()
+	start := time.Since(e.began) // half the price of a time.Now
 	var timeout <-chan time.Time
 	if e.cfg.acquireTimeout > 0 {
 		timer := time.NewTimer(e.cfg.acquireTimeout)
@@ -216,12 +216,16 @@ func (e *enclave) wait(ctx context.Context, w *waiter) (slot, error) {
 		timeout = timer.C
 	}
 	var gaveUp error
-	select {
-	case <-w.served:
-	case <-ctx.Done():
-		gaveUp = ctx.Err()
-	case <-timeout:
-		gaveUp = ErrExhausted
+	if done := ctx.Done(); done == nil && timeout == nil {
+		<-w.served // cheaper than a select with one case
+	} else {
+		select {
+		case <-w.served:
+		case <-done:
+			gaveUp = ctx.Err()
+		case <-timeout:
+			gaveUp = ErrExhausted
+		}
 	}
 	if gaveUp != nil {
 		e.mu.Lock()
@@ -231,7 +235,7 @@ func (e *enclave) wait(ctx context.Context, w *waiter) (slot, error) {
 		e.mu.Unlock()
 		if queued {
 			e.recycle(w)
-			waited := time.Since(start)
+			waited := time.Since(e.began) - start
 			e.metrics.acquired(ctx, waited)
 			if gaveUp == ErrExhausted {
 				return slot{}, e.exhaustedError(waiters, waited)
@@ -244,7 +248,7 @@ func (e *enclave) wait(ctx context.Context, w *waiter) (slot, error) {
 	}
 	s, err := w.slot, w.err
 	e.recycle(w)
-	e.metrics.acquired(ctx, time.Since(start))
+	e.metrics.acquired(ctx, time.Since(e.began)-start)
 	return s, err
 }
 

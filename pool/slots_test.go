@@ -27,6 +27,7 @@ func newBareEnclave(limits ...uint32) *enclave {
 		cfg:     settings{maxStreams: maxStreams, maxWaiters: 1 << 20},
 		metrics: m.forEnclave("bare"),
 		news:    make(chan struct{}),
+		began:   time.Now(),
 	}
 	e.keeper = &keeper{e: e, wake: make(chan struct{}, 1)}
 	e.waiters.New = func() any { return &waiter{served: make(chan struct{}, 1)} }
