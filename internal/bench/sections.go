@@ -53,5 +53,6 @@ func measurements(p plan) []measurement {
 		{"an idle connection, client side", p.idle},
 		{"fast calls among slow ones", p.busyMix},
 		{"fast calls among slow ones, callers that pause", p.pausedMix},
+		{"an enclave for a key", p.routing},
 	}
 }
