@@ -19,11 +19,11 @@ import (
 // the picker, which saves an allocation for each.
 type call struct {
 	context.Context
-	lease        *Lease
-	waitForReady bool
-	attempts     atomic.Uint32 // picks
-	sent         atomic.Uint32 // attempts that may have left the process
-	outcome      atomic.Uint32
+	lease    *Lease
+	patience patience
+	attempts atomic.Uint32 // picks
+	sent     atomic.Uint32 // attempts that may have left the process
+	outcome  atomic.Uint32
 	// cutOff: the call ended while its context still stood.
 	cutOff atomic.Bool
 
@@ -126,7 +126,7 @@ func (e *enclave) relocate(c *call, old *conn) (*lb.Conn, error) {
 			return old.sub, nil
 		}
 	}
-	if err := e.refusalLocked(c.waitForReady); err != nil {
+	if err := e.refusalLocked(c.patience); err != nil {
 		return nil, err
 	}
 	e.waiting.Add(1) // announced; now the look that comes after it
@@ -136,7 +136,7 @@ func (e *enclave) relocate(c *call, old *conn) (*lb.Conn, error) {
 		old.slots.release() // lost: nobody can be given it
 		return conn.sub, nil
 	}
-	w := &waiter{waitForReady: c.waitForReady, stranded: c}
+	w := &waiter{patience: c.patience, stranded: c}
 	c.stranded, c.stranding = true, w
 	e.queue.pushFront(w)
 	e.attendLocked()
@@ -156,7 +156,7 @@ func (e *enclave) settle(c *call) {
 
 // invoke makes a unary RPC.
 func (e *enclave) invoke(c *call, method string, args, reply any, opts []grpc.CallOption) error {
-	c.waitForReady = e.waitsForReady(method, opts)
+	c.patience = e.patience(c.patience, method, opts)
 	for {
 		err := e.channel.Invoke(c, method, args, reply, opts...)
 		if err == nil && !c.stranded {
@@ -196,7 +196,7 @@ func (e *enclave) repeats(c *call, method string, err error) bool {
 
 // newStream opens a stream; ended is called exactly once, when it is over.
 func (e *enclave) newStream(c *call, cancel context.CancelFunc, ended func(), desc *grpc.StreamDesc, method string, opts []grpc.CallOption) (grpc.ClientStream, error) {
-	c.waitForReady = e.waitsForReady(method, opts)
+	c.patience = e.patience(c.patience, method, opts)
 	over := sync.OnceFunc(func() {
 		c.cutOff.Store(c.Err() == nil)
 		e.settle(c)
@@ -276,6 +276,15 @@ func (e *enclave) explain(c *call, err error) error {
 		d = Refused
 	}
 	return &Error{EnclaveID: e.id, Reason: reason, Disposition: d, Cause: err}
+}
+
+// patience returns how patient a call is: at least so, and more if its options
+// or the service config say WaitForReady.
+func (e *enclave) patience(least patience, method string, opts []grpc.CallOption) patience {
+	if e.waitsForReady(method, opts) {
+		return untilContext
+	}
+	return least
 }
 
 // waitsForReady tells whether a call waits for a connection as long as its

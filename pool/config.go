@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -152,7 +153,7 @@ func (cfg Config) validate(parse func(string) error) []error {
 		if err := parse(e.Target); err != nil {
 			c.That(false, at+"Target", e.Target, "a target: "+err.Error())
 		}
-		c.That(e.Weight >= 0, at+"Weight", e.Weight, "0 (for 1) or more")
+		c.That(e.Weight >= 0 && e.Weight <= math.MaxInt32, at+"Weight", e.Weight, "0 (for 1) to 2147483647")
 		c.That(!strings.ContainsFunc(e.Authority, func(r rune) bool { return r <= ' ' || r > '~' }),
 			at+"Authority", e.Authority, "printable ASCII without spaces, or empty for localhost")
 		least, most := cfg.sizes(e)

@@ -31,6 +31,7 @@ type enclave struct {
 	log           *slog.Logger
 	metrics       *enclaveMetrics
 	events        *events
+	views         *views
 	channel       *lb.Channel
 	configWaits   bool // the service config may set waitForReady
 	configRetries bool // the service config may have a retry policy
@@ -49,6 +50,8 @@ type enclave struct {
 
 	// How many connections there may be, and are decided on.
 	minConns, maxConns, wanted atomic.Int32
+	weight                     atomic.Int32
+	cordoned                   atomic.Bool
 	pressed                    atomic.Bool  // the keeper has been told of load
 	ramp                       atomic.Int32 // limits are halved this many times
 	full                       atomic.Bool  // every slot is taken and there will be no more
@@ -77,7 +80,6 @@ type enclave struct {
 // settings are what an enclave needs of the Config.
 type settings struct {
 	maxStreams, maxWaiters         int
-	weight                         int
 	acquireTimeout, requestTimeout time.Duration
 	dialTimeout, maxConnAge        time.Duration
 	keepalive                      keepalive.ClientParameters
@@ -96,9 +98,9 @@ func newEnclave(cfg Config, ec Enclave, p *Pool, serviceConfig string) (*enclave
 		log:       opts.logger.With("enclave_id", ec.ID),
 		metrics:   p.metrics.forEnclave(ec.ID),
 		events:    &p.events,
+		views:     &p.views,
 		cfg: settings{
 			maxStreams: cfg.MaxConcurrentStreams, maxWaiters: cfg.MaxWaiters,
-			weight:         max(ec.Weight, 1),
 			acquireTimeout: cfg.AcquireTimeout, requestTimeout: cfg.RequestTimeout,
 			dialTimeout: cfg.DialTimeout, maxConnAge: cfg.MaxConnAge,
 			keepalive: cfg.Keepalive, reconnect: cfg.Reconnect, health: cfg.Health,
@@ -126,6 +128,7 @@ func newEnclave(cfg Config, ec Enclave, p *Pool, serviceConfig string) (*enclave
 	e.orphans.Store(new([]*conn))
 	e.minConns.Store(int32(least))
 	e.maxConns.Store(int32(most))
+	e.weight.Store(int32(max(ec.Weight, 1)))
 	now := time.Now()
 	e.began = now
 	e.status.Store(&enclaveStatus{state: breaker.Degraded, since: now})
@@ -156,26 +159,38 @@ func (e *enclave) isClosed() bool {
 
 // withDeadline gives a call without a deadline the configured one.
 func (e *enclave) withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
-	if e.cfg.requestTimeout > 0 {
+	return withDeadline(ctx, e.cfg.requestTimeout)
+}
+
+func withDeadline(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout > 0 {
 		if _, ok := ctx.Deadline(); !ok {
-			return context.WithTimeout(ctx, e.cfg.requestTimeout)
+			return context.WithTimeout(ctx, timeout)
 		}
 	}
 	return ctx, func() {}
 }
 
 // refusalLocked returns why nobody may queue now; nil: one may.
-func (e *enclave) refusalLocked(waitForReady bool) error {
+func (e *enclave) refusalLocked(patience patience) error {
 	switch {
 	case e.closed:
 		return &Error{EnclaveID: e.id, Reason: ErrClosed}
 	case e.draining:
 		return &Error{EnclaveID: e.id, Reason: ErrDraining, RetryAfter: e.cfg.reconnect.Max}
-	case e.outage != nil && !waitForReady:
+	case patience == untilContext:
+	case e.outage != nil:
 		out := *e.outage
 		return &out
+	case patience == notAtAll && e.status.Load().state != breaker.Healthy:
+		return e.lossError()
 	}
 	return nil
+}
+
+// lossError describes a caller that does not wait for a lost enclave.
+func (e *enclave) lossError() *Error {
+	return &Error{EnclaveID: e.id, Reason: ErrUnavailable, RetryAfter: e.cfg.reconnect.Max, Cause: e.lastCause()}
 }
 
 // exhaustedError counts and describes a caller turned away. waited is 0 for
@@ -257,13 +272,23 @@ func (e *enclave) removeOpen(c *conn) {
 	}
 }
 
+// sendAway turns those away who do not wait for a lost enclave. Whoever comes
+// later sees its state.
+func (e *enclave) sendAway() {
+	e.mu.Lock()
+	var d deliveries
+	e.refuseLocked(&d, e.lossError(), notAtAll)
+	e.mu.Unlock()
+	e.tell(&d)
+}
+
 // setOutage turns callers away with err from now on; nil: lets them queue again.
 func (e *enclave) setOutage(err *Error) {
 	e.mu.Lock()
 	e.outage = err
 	var d deliveries
 	if err != nil {
-		e.refuseLocked(&d, err, false)
+		e.refuseLocked(&d, err, untilBudget)
 	}
 	e.mu.Unlock()
 	e.tell(&d)

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/enclavepool/enclavepool/routing"
 )
 
 // The reasons of an Error, for errors.Is.
@@ -31,6 +33,9 @@ var (
 	// ErrConfig: a setting is not valid; the Cause is a *FieldError. Code
 	// InvalidArgument.
 	ErrConfig = errors.New("invalid configuration")
+	// ErrSelector: the selector of a routed call failed; the Cause is its error.
+	// Code Internal.
+	ErrSelector = errors.New("selector failed")
 	// ErrLeaseBusy: the lease carries another call. Code FailedPrecondition.
 	ErrLeaseBusy = errors.New("lease already carries a call")
 	// ErrLeaseReleased: the lease was given back. Code FailedPrecondition.
@@ -126,8 +131,10 @@ func (e *Error) code() codes.Code {
 		return codes.ResourceExhausted
 	case ErrUnavailable, ErrDraining, ErrClosed:
 		return codes.Unavailable
-	case ErrConfig:
+	case ErrConfig, routing.ErrNoKey:
 		return codes.InvalidArgument
+	case ErrSelector:
+		return codes.Internal
 	case ErrLeaseBusy, ErrLeaseReleased:
 		return codes.FailedPrecondition
 	case context.DeadlineExceeded:

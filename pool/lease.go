@@ -158,7 +158,7 @@ func (p *Pool) Acquire(ctx context.Context, enclaveID string) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e.acquire(ctx, false)
+	return e.acquire(ctx, untilBudget)
 }
 
 // Release is l.Release(); a nil lease is ignored.

@@ -35,7 +35,7 @@ func (e *enclave) quieten(refusal error, flag *bool, then func(*keeper)) *quiet 
 		c.deny()
 	}
 	var d deliveries
-	e.refuseLocked(&d, refusal, true)
+	e.refuseLocked(&d, refusal, untilContext)
 	if e.quiet == nil {
 		e.quiet = newQuiet()
 	}

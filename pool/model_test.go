@@ -77,7 +77,7 @@ func (m *model) do(s step) error {
 	case "acquire":
 		c, ctx := m.caller()
 		go func() {
-			l, err := m.e.acquire(ctx, false)
+			l, err := m.e.acquire(ctx, untilBudget)
 			c.lease = l
 			c.result <- err
 		}()
@@ -85,7 +85,7 @@ func (m *model) do(s step) error {
 	case "acquire expired":
 		c, ctx := m.caller()
 		c.cancel()
-		l, err := m.e.acquire(ctx, false)
+		l, err := m.e.acquire(ctx, untilBudget)
 		if want := len(m.queue) == 0 && m.free(); want != (err == nil) {
 			return fmt.Errorf("expired caller: a slot to have: %v, got %v", want, err)
 		}

@@ -202,6 +202,7 @@ func (k *keeper) lostLast(sig breaker.Signal, cause error, now time.Time) {
 	if len(*k.e.admitted.Load()) == 0 && k.outage.since.IsZero() && !k.held {
 		k.outage = outage{since: now, verdict: sig == breaker.Ejected}
 		k.signal(sig, cause, now)
+		k.e.sendAway()
 		k.e.log.Warn("enclave lost: no connection left", "cause", errText(cause))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -18,8 +19,11 @@ type Pool struct {
 	opts     options
 	enclaves atomic.Pointer[enclaveSet]
 	metrics  *metrics
-	events   events
-	closed   atomic.Bool
+	// requestTimeout is Config.RequestTimeout.
+	requestTimeout time.Duration
+	events         events
+	views          views
+	closed         atomic.Bool
 }
 
 // enclaveSet is replaced, never changed.
@@ -78,7 +82,7 @@ func New(cfg Config, opts ...Option) (*Pool, error) {
 		return nil, configErrors(problems)
 	}
 
-	p := &Pool{opts: o}
+	p := &Pool{opts: o, requestTimeout: cfg.RequestTimeout}
 	p.enclaves.Store(&enclaveSet{})
 	if p.metrics, err = newMetrics(o.meters, p); err != nil {
 		return nil, err

@@ -29,22 +29,22 @@ type slot struct {
 }
 
 // acquire takes a slot, queueing if it must.
-func (e *enclave) acquire(ctx context.Context, waitForReady bool) (*Lease, error) {
+func (e *enclave) acquire(ctx context.Context, patience patience) (*Lease, error) {
 	if e.tracker != nil {
-		return e.acquireTracked(ctx, waitForReady)
+		return e.acquireTracked(ctx, patience)
 	}
-	return e.take(ctx, waitForReady)
+	return e.take(ctx, patience)
 }
 
-func (e *enclave) acquireTracked(ctx context.Context, waitForReady bool) (*Lease, error) {
-	l, err := e.take(ctx, waitForReady)
+func (e *enclave) acquireTracked(ctx context.Context, patience patience) (*Lease, error) {
+	l, err := e.take(ctx, patience)
 	if err == nil {
 		e.tracker.add(l)
 	}
 	return l, err
 }
 
-func (e *enclave) take(ctx context.Context, waitForReady bool) (*Lease, error) {
+func (e *enclave) take(ctx context.Context, patience patience) (*Lease, error) {
 	if e.waiting.Load() == 0 {
 		if s := e.reserve(nil); s.conn != nil {
 			if e.dozing.Load() {
@@ -54,7 +54,7 @@ func (e *enclave) take(ctx context.Context, waitForReady bool) (*Lease, error) {
 			return s.lease(), nil
 		}
 	}
-	s, err := e.acquireQueued(ctx, waitForReady)
+	s, err := e.acquireQueued(ctx, patience)
 	if err != nil {
 		return nil, err
 	}
@@ -171,9 +171,9 @@ func (e *enclave) serve() {
 }
 
 // acquireQueued is acquire when no slot was free, or others were first.
-func (e *enclave) acquireQueued(ctx context.Context, waitForReady bool) (slot, error) {
+func (e *enclave) acquireQueued(ctx context.Context, patience patience) (slot, error) {
 	e.mu.Lock()
-	if err := e.refusalLocked(waitForReady); err != nil {
+	if err := e.refusalLocked(patience); err != nil {
 		e.mu.Unlock()
 		return slot{}, err
 	}
@@ -198,7 +198,7 @@ func (e *enclave) acquireQueued(ctx context.Context, waitForReady bool) (slot, e
 		return slot{}, e.exhaustedError(waiters, 0)
 	}
 	w := e.waiters.Get().(*waiter)
-	w.waitForReady = waitForReady
+	w.patience = patience
 	e.queue.push(w)
 	e.attendLocked()
 	e.mu.Unlock()

@@ -118,7 +118,7 @@ func BenchmarkWaiters(b *testing.B) {
 	e := newBareEnclave(limits...)
 	e.full.Store(true) // as the keeper says of a pool that cannot grow
 	pool := func(ctx context.Context) {
-		l, _ := e.acquire(ctx, false)
+		l, _ := e.acquire(ctx, untilBudget)
 		runtime.Gosched()
 		l.Release()
 	}

@@ -45,7 +45,7 @@ func newBareEnclave(limits ...uint32) *enclave {
 	return e
 }
 
-func (e *enclave) lease(ctx context.Context) (*Lease, error) { return e.take(ctx, false) }
+func (e *enclave) lease(ctx context.Context) (*Lease, error) { return e.take(ctx, untilBudget) }
 
 func TestTheWordAgreesWithAPlainCounter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -20,6 +20,9 @@ type EnclaveStats struct {
 	State breaker.State
 	Since time.Time
 	Cause error
+	// Cordoned and Epoch are as in the View.
+	Cordoned bool
+	Epoch    uint64
 	// MinConns and MaxConns are as configured; Conns counts the connections
 	// whose socket is open, HealthyConns those that callers may use.
 	MinConns, MaxConns, Conns, HealthyConns int
@@ -72,6 +75,7 @@ func (e *enclave) stats() EnclaveStats {
 	admitted, open := *e.admitted.Load(), *e.open.Load()
 	s := EnclaveStats{
 		State: st.state, Since: st.since, Cause: st.cause,
+		Cordoned: e.cordoned.Load(), Epoch: st.epoch,
 		MinConns: int(e.minConns.Load()), MaxConns: int(e.maxConns.Load()),
 		Conns: len(open), HealthyConns: len(admitted),
 		Exhausted: e.exhausted.Load(), Ejections: e.ejections.Load(), Dials: e.dials.Load(),

@@ -26,6 +26,7 @@ func (k *keeper) signal(sig breaker.Signal, cause error, now time.Time) {
 		st.since = now
 	}
 	k.e.status.Store(&st)
+	k.e.views.changes.Add(1)
 	k.publish(-1, from, st.state, sig, cause, now)
 }
 

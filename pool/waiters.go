@@ -7,10 +7,10 @@ type waiter struct {
 	queued     bool
 	// served gets one value once slot or err is set. Capacity 1, so that
 	// whoever serves never waits for the waiter.
-	served       chan struct{}
-	waitForReady bool
-	slot         slot
-	err          error
+	served   chan struct{}
+	patience patience
+	slot     slot
+	err      error
 	// stranded is a call that is inside gRPC already, with a slot on a
 	// connection that was lost before anything was sent. Nobody reads served;
 	// the channel is refreshed instead, and gRPC asks again.
@@ -104,12 +104,21 @@ func (e *enclave) tell(d *deliveries) {
 	}
 }
 
-// refuseLocked gives err to every waiter, or to those only that do not wait
-// for a connection as long as their context lasts.
-func (e *enclave) refuseLocked(d *deliveries, err error, everyone bool) {
+// patience is how long a caller waits for an enclave that has lost every
+// connection.
+type patience int8
+
+const (
+	notAtAll     patience = iota - 1 // it has somewhere else to go
+	untilBudget                      // as long as Reconnect.Budget; the default
+	untilContext                     // WaitForReady: as long as its context
+)
+
+// refuseLocked gives err to every waiter that is no more patient than most.
+func (e *enclave) refuseLocked(d *deliveries, err error, most patience) {
 	for w := e.queue.first(); w != nil; {
 		next := w.next
-		if everyone || !w.waitForReady {
+		if w.patience <= most {
 			e.deliverLocked(d, w, slot{}, err)
 		}
 		w = next

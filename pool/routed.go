@@ -1,0 +1,141 @@
+package pool
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/grpc"
+
+	"github.com/enclavepool/enclavepool/routing"
+)
+
+// Routed returns a drop-in for *grpc.ClientConn whose calls go to the enclave
+// that sel chooses for the key that routing.WithKey put into their context.
+//
+// A call of which nothing has been sent follows the selector: when its enclave
+// drops out while it waits, the selector is asked again, with a View that shows
+// so, and the call goes where it says. A selector that insists on an enclave
+// (routing.ErrOwnerUnavailable) is obeyed: the call queues there for as long as
+// callers do while connections are lost, up to Reconnect.Budget.
+//
+// A selector's errors become *Error: ErrOwnerUnavailable is ErrUnavailable or
+// ErrDraining with RetryAfter, ErrNoMember is ErrUnavailable, routing.ErrNoKey
+// stays as it is, with code InvalidArgument. Any other is the Cause of one with
+// Reason ErrSelector. A nil selector makes every call fail so.
+func (p *Pool) Routed(sel routing.Selector) grpc.ClientConnInterface {
+	return routed{p, sel}
+}
+
+type routed struct {
+	pool     *Pool
+	selector routing.Selector
+}
+
+func (r routed) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	ctx, cancel := withDeadline(ctx, r.pool.requestTimeout)
+	defer cancel()
+	return r.follow(ctx, func(e *enclave, p patience) error {
+		l, err := e.acquire(ctx, e.patience(p, method, opts))
+		if err != nil {
+			return err
+		}
+		l.state.Store(leaseBusy)
+		defer l.finish()
+		return e.invoke(&call{Context: ctx, lease: l, patience: p}, method, args, reply, opts)
+	})
+}
+
+func (r routed) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (s grpc.ClientStream, err error) {
+	limited, cancel := withDeadline(ctx, r.pool.requestTimeout)
+	defer cancel()
+	err = r.follow(limited, func(e *enclave, p patience) error {
+		// The stream outlives this function, so it has a context of its own.
+		ctx, cancel := sameDeadline(ctx, limited)
+		l, err := e.acquire(ctx, e.patience(p, method, opts))
+		if err != nil {
+			cancel()
+			return err
+		}
+		l.state.Store(leaseBusy)
+		s, err = e.newStream(&call{Context: ctx, lease: l, patience: p}, cancel, l.finish, desc, method, opts)
+		return err
+	})
+	return s, err
+}
+
+// sameDeadline returns ctx with the deadline of limited.
+func sameDeadline(ctx, limited context.Context) (context.Context, context.CancelFunc) {
+	if d, ok := limited.Deadline(); ok {
+		return context.WithDeadline(ctx, d)
+	}
+	return context.WithCancel(ctx)
+}
+
+// follow lets do try the enclaves that the selector chooses, one after another,
+// until one has not failed unsent or the selector has no other.
+func (r routed) follow(ctx context.Context, do func(*enclave, patience) error) error {
+	key, _ := routing.KeyFrom(ctx)
+	var last *enclave
+	var failure error
+	for range len(r.pool.all()) + 1 {
+		e, patience, err := r.choose(ctx, key)
+		switch {
+		case err != nil && failure != nil:
+			return failure // the selector only knows that there is no other
+		case err != nil:
+			return err
+		case e == last && !errors.Is(failure, ErrUnavailable):
+			return failure
+		case e == last:
+			patience = untilBudget // nowhere else to go
+		}
+		failure = do(e, patience)
+		if failure == nil || patience != notAtAll || !unsent(failure) {
+			return failure
+		}
+		last = e
+	}
+	return failure
+}
+
+// choose asks the selector. A call for an enclave that is merely chosen leaves
+// again when it drops out; one for a key's only home waits there.
+func (r routed) choose(ctx context.Context, key string) (*enclave, patience, error) {
+	if r.selector == nil {
+		return nil, 0, &Error{Reason: ErrSelector, Cause: errors.New("it is nil")}
+	}
+	id, err := r.selector.Select(ctx, r.pool.views.recent(r.pool), key)
+	patience := notAtAll
+	if err != nil {
+		var owner *routing.OwnerError
+		if !errors.As(err, &owner) || owner.EnclaveID == "" {
+			return nil, 0, selectorError(ctx, err)
+		}
+		id, patience = owner.EnclaveID, untilBudget
+	}
+	e, err := r.pool.enclave(id)
+	return e, patience, err
+}
+
+// unsent tells whether a call may be made on another enclave without having
+// been made twice.
+func unsent(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) || e.Disposition != NotSent {
+		return false
+	}
+	return e.Reason == ErrUnavailable || e.Reason == ErrDraining || e.Reason == ErrExhausted || e.Reason == ErrUnknownEnclave
+}
+
+// selectorError translates what a Selector says.
+func selectorError(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(err, routing.ErrNoKey):
+		return &Error{Reason: routing.ErrNoKey, Cause: errors.New("use routing.WithKey")}
+	case errors.Is(err, routing.ErrNoMember):
+		return &Error{Reason: ErrUnavailable, Cause: err}
+	case ctx.Err() != nil:
+		return &Error{Reason: ctx.Err(), Cause: err}
+	}
+	return &Error{Reason: ErrSelector, Cause: err}
+}
