@@ -30,6 +30,7 @@ func newQuiet() *quiet {
 func (e *enclave) quieten(refusal error, flag *bool, then func(*keeper)) *quiet {
 	e.mu.Lock()
 	*flag = true
+	e.views.changes.Add(1) // whoever is refused sees why in the next View
 	e.keeper.post(then)
 	for _, c := range *e.open.Load() {
 		c.deny()

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/enclavepool/enclavepool/breaker"
 	"github.com/enclavepool/enclavepool/routing"
 )
 
@@ -73,8 +74,14 @@ func (vs *views) renewLocked(p *Pool) *routing.View {
 func (e *enclave) member() routing.Member {
 	st := e.status.Load()
 	used, capacity := e.usage()
+	state := st.state
+	e.mu.Lock()
+	if e.draining || e.closed {
+		state = breaker.Draining // the keeper may not have come to it yet
+	}
+	e.mu.Unlock()
 	return routing.Member{
-		ID: e.id, Weight: int(e.weight.Load()), State: st.state, Cordoned: e.cordoned.Load(), Epoch: st.epoch,
+		ID: e.id, Weight: int(e.weight.Load()), State: state, Cordoned: e.cordoned.Load(), Epoch: st.epoch,
 		InFlight: used, Capacity: capacity,
 	}
 }

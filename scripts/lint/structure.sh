@@ -39,12 +39,13 @@ forbid() {
 package_borders() {
 	local us=$module_path wrong=0
 	local grpc='^google\.golang\.org/grpc(/|$)'
-	for leaf in breaker health reconnect; do
+	for leaf in breaker health reconnect routing; do
 		forbid "$leaf" "$grpc" -test || wrong=1
 	done
 	forbid breaker "^$us/(health|reconnect|routing|pool|internal/(lb|target|h2tap))(/|$)" || wrong=1
 	forbid health "^$us/(reconnect|routing|pool|internal/(lb|target|h2tap))(/|$)" || wrong=1
 	forbid reconnect "^$us/(breaker|health|routing|pool|internal/(lb|target|h2tap))(/|$)" || wrong=1
+	forbid routing "^$us/(health|reconnect|pool|internal/(lb|target|h2tap))(/|$)" || wrong=1
 	forbid internal/lb "^$us/pool(/|$)" || wrong=1
 	forbid internal/target "$grpc" || wrong=1
 	forbid internal/h2tap "^$us/pool(/|$)" || wrong=1
