@@ -32,7 +32,7 @@ func (k *keeper) learnAge(c *conn, now time.Time) {
 
 // setRetirement decides when c is to be replaced.
 func (k *keeper) setRetirement(c *conn) {
-	age := k.e.cfg.maxConnAge
+	age := k.e.cfg.Load().maxConnAge
 	if l := k.learntAge; l > 0 && (age == 0 || l < age) {
 		age = l
 	}

@@ -26,7 +26,7 @@ func (cc clientConn) acquire(ctx context.Context, method string, opts []grpc.Cal
 		return nil, nil, nil, err
 	}
 	ctx, cancel := e.withDeadline(ctx)
-	l, err := e.acquire(ctx, e.patience(untilBudget, method, opts))
+	l, err := cc.pool.lease(ctx, e, e.patience(untilBudget, method, opts))
 	if err != nil {
 		cancel()
 		return nil, nil, nil, err

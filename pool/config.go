@@ -3,6 +3,7 @@ package pool
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,6 +80,19 @@ type Enclave struct {
 	// Authority is the :authority of every request, and the name a TLS
 	// certificate is checked against. Empty: "localhost".
 	Authority string
+}
+
+// clone returns a copy that shares nothing with cfg.
+func (cfg Config) clone() Config {
+	cfg.Enclaves = slices.Clone(cfg.Enclaves)
+	return cfg
+}
+
+func (e Enclave) authority() string {
+	if e.Authority == "" {
+		return "localhost"
+	}
+	return e.Authority
 }
 
 // DefaultConfig returns the defaults named at each field, and no enclaves.

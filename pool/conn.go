@@ -119,7 +119,7 @@ func (c *conn) deny() {
 // advertises, less one stream for probes; at least 1, unless the server
 // forbids streams altogether.
 func (c *conn) limitLocked() uint32 {
-	limit := int64(c.enclave.cfg.maxStreams)
+	limit := int64(c.enclave.cfg.Load().maxStreams)
 	switch {
 	case c.advertised == 0:
 		return 0

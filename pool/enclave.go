@@ -22,11 +22,12 @@ import (
 
 // enclave is a named set of connections to one target, and the queue for them.
 type enclave struct {
+	*record
 	id            string
 	target        string        // as configured
 	parsed        target.Target // zero with WithDialer
 	authority     string
-	cfg           settings
+	cfg           atomic.Pointer[settings]
 	opts          *options
 	log           *slog.Logger
 	metrics       *enclaveMetrics
@@ -62,6 +63,10 @@ type enclave struct {
 	raised  atomic.Bool // the keeper has been told of a raised limit
 	waiters sync.Pool   // of *waiter; its own, so that channels stay in their synctest bubble
 
+	// replaced: the pool has another enclave of that name, or none, and this one
+	// only finishes what it has; silent: its states are nobody's business.
+	replaced, silent atomic.Bool
+
 	mu       sync.Mutex
 	queue    waitQueue
 	closed   bool
@@ -70,11 +75,6 @@ type enclave struct {
 	quiet    *quiet        // not nil while somebody waits for the last slot
 	news     chan struct{} // closed and replaced at every change of connections
 
-	dials, reconnects, exhausted, ejections atomic.Uint64
-	resets                                  [resetCodes]atomic.Uint64 // by code
-	attempts                                [len(attemptResults)]atomic.Uint64
-	probes                                  [health.Results]atomic.Uint64 // by result
-	retired                                 atomic.Uint64                 // slots ever reserved on connections no longer open
 }
 
 // settings are what an enclave needs of the Config.
@@ -87,30 +87,33 @@ type settings struct {
 	health                         health.Policy
 }
 
-func newEnclave(cfg Config, ec Enclave, p *Pool, serviceConfig string) (*enclave, error) {
+// settings returns what an enclave needs of cfg.
+func (cfg Config) settings() *settings {
+	return &settings{
+		maxStreams: cfg.MaxConcurrentStreams, maxWaiters: cfg.MaxWaiters,
+		acquireTimeout: cfg.AcquireTimeout, requestTimeout: cfg.RequestTimeout,
+		dialTimeout: cfg.DialTimeout, maxConnAge: cfg.MaxConnAge,
+		keepalive: cfg.Keepalive, reconnect: cfg.Reconnect, health: cfg.Health,
+	}
+}
+
+// newEnclave starts connecting to an enclave.
+func newEnclave(cfg Config, ec Enclave, p *Pool) (*enclave, error) {
 	least, most := cfg.sizes(ec)
 	opts := &p.opts
 	e := &enclave{
-		id:        ec.ID,
-		target:    ec.Target,
-		authority: "localhost",
-		opts:      opts,
-		log:       opts.logger.With("enclave_id", ec.ID),
-		metrics:   p.metrics.forEnclave(ec.ID),
-		events:    &p.events,
-		views:     &p.views,
-		cfg: settings{
-			maxStreams: cfg.MaxConcurrentStreams, maxWaiters: cfg.MaxWaiters,
-			acquireTimeout: cfg.AcquireTimeout, requestTimeout: cfg.RequestTimeout,
-			dialTimeout: cfg.DialTimeout, maxConnAge: cfg.MaxConnAge,
-			keepalive: cfg.Keepalive, reconnect: cfg.Reconnect, health: cfg.Health,
-		},
+		record:        p.record(ec.ID),
+		id:            ec.ID,
+		target:        ec.Target,
+		authority:     ec.authority(),
+		opts:          opts,
+		log:           opts.logger.With("enclave_id", ec.ID),
+		metrics:       p.metrics.forEnclave(ec.ID),
+		events:        &p.events,
+		views:         &p.views,
 		configWaits:   strings.Contains(opts.serviceConfig, "waitForReady"),
 		configRetries: strings.Contains(opts.serviceConfig, "retryPolicy"),
 		news:          make(chan struct{}),
-	}
-	if ec.Authority != "" {
-		e.authority = ec.Authority
 	}
 	if opts.dialer == nil {
 		t, err := target.Parse(ec.Target)
@@ -122,6 +125,7 @@ func newEnclave(cfg Config, ec Enclave, p *Pool, serviceConfig string) (*enclave
 			e.log.Warn("plaintext to a target that may leave this machine; use WithTransportCredentials", "target", ec.Target)
 		}
 	}
+	e.cfg.Store(cfg.settings())
 	e.waiters.New = func() any { return &waiter{served: make(chan struct{}, 1)} }
 	e.admitted.Store(new([]*conn))
 	e.open.Store(new([]*conn))
@@ -138,7 +142,7 @@ func newEnclave(cfg Config, ec Enclave, p *Pool, serviceConfig string) (*enclave
 	e.keeper = newKeeper(e, now)
 	channel, err := lb.New(lb.Options{
 		Name:          ec.ID,
-		ServiceConfig: serviceConfig,
+		ServiceConfig: p.serviceConfig,
 		Dial:          e.dial,
 		Credentials:   tapCredentials{opts.credentials},
 		DialOptions:   e.dialOptions(),
@@ -159,7 +163,7 @@ func (e *enclave) isClosed() bool {
 
 // withDeadline gives a call without a deadline the configured one.
 func (e *enclave) withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
-	return withDeadline(ctx, e.cfg.requestTimeout)
+	return withDeadline(ctx, e.cfg.Load().requestTimeout)
 }
 
 func withDeadline(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
@@ -174,10 +178,10 @@ func withDeadline(ctx context.Context, timeout time.Duration) (context.Context, 
 // refusalLocked returns why nobody may queue now; nil: one may.
 func (e *enclave) refusalLocked(patience patience) error {
 	switch {
-	case e.closed:
+	case e.closed && !e.replaced.Load():
 		return &Error{EnclaveID: e.id, Reason: ErrClosed}
-	case e.draining:
-		return &Error{EnclaveID: e.id, Reason: ErrDraining, RetryAfter: e.cfg.reconnect.Max}
+	case e.draining, e.closed:
+		return &Error{EnclaveID: e.id, Reason: ErrDraining, RetryAfter: e.cfg.Load().reconnect.Max}
 	case patience == untilContext:
 	case e.outage != nil:
 		out := *e.outage
@@ -190,7 +194,7 @@ func (e *enclave) refusalLocked(patience patience) error {
 
 // lossError describes a caller that does not wait for a lost enclave.
 func (e *enclave) lossError() *Error {
-	return &Error{EnclaveID: e.id, Reason: ErrUnavailable, RetryAfter: e.cfg.reconnect.Max, Cause: e.lastCause()}
+	return &Error{EnclaveID: e.id, Reason: ErrUnavailable, RetryAfter: e.cfg.Load().reconnect.Max, Cause: e.lastCause()}
 }
 
 // exhaustedError counts and describes a caller turned away. waited is 0 for
@@ -199,9 +203,9 @@ func (e *enclave) exhaustedError(waiters int, waited time.Duration) error {
 	e.exhausted.Add(1)
 	e.crowded(true)
 	used, capacity := e.usage()
-	state := fmt.Errorf("%d of %d slots in use, %d of at most %d waiters queued", used, capacity, waiters, e.cfg.maxWaiters)
+	state := fmt.Errorf("%d of %d slots in use, %d of at most %d waiters queued", used, capacity, waiters, e.cfg.Load().maxWaiters)
 	if waited > 0 {
-		state = fmt.Errorf("no slot within AcquireTimeout (%v): %w", e.cfg.acquireTimeout, state)
+		state = fmt.Errorf("no slot within AcquireTimeout (%v): %w", e.cfg.Load().acquireTimeout, state)
 	}
 	return &Error{EnclaveID: e.id, Reason: ErrExhausted, Cause: state}
 }
@@ -318,7 +322,7 @@ func (e *enclave) ready(ctx context.Context) error {
 		select {
 		case <-news:
 		case <-ctx.Done():
-			return &Error{EnclaveID: e.id, Reason: ctx.Err(), RetryAfter: e.cfg.reconnect.Max,
+			return &Error{EnclaveID: e.id, Reason: ctx.Err(), RetryAfter: e.cfg.Load().reconnect.Max,
 				Cause: fmt.Errorf("%d of %d connections healthy: %w", have, need, e.lastCause())}
 		}
 	}

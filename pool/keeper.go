@@ -18,7 +18,6 @@ import (
 type keeper struct {
 	e         *enclave
 	places    []*place      // by index
-	seq       uint64        // of the last event
 	learntAge time.Duration // at which the enclave retires connections; 0: not seen
 	lastStart time.Time     // of an attempt
 	held      bool          // draining: nothing is dialled
@@ -111,7 +110,7 @@ func (a *alarm) no(t time.Time) {
 func (k *keeper) stepPlaces(now time.Time, next *alarm) {
 	for _, p := range k.places {
 		if p.attempt != nil && !now.Before(p.attempt.deadline) {
-			k.fail(p, p.attempt.why(&attemptTimeout{k.e.cfg.dialTimeout, p.attempt.checking}), now)
+			k.fail(p, p.attempt.why(&attemptTimeout{k.e.cfg.Load().dialTimeout, p.attempt.checking}), now)
 		}
 		if p.attempt == nil && !k.held {
 			switch due, ok := k.due(p); {
@@ -202,7 +201,7 @@ func (e *attemptTimeout) Is(err error) bool { return err == context.DeadlineExce
 // start makes one attempt to connect.
 func (k *keeper) start(p *place, now time.Time) {
 	c := newConn(k.e, p)
-	c.deadline = now.Add(k.e.cfg.dialTimeout)
+	c.deadline = now.Add(k.e.cfg.Load().dialTimeout)
 	p.attempt = c
 	k.lastStart = now
 	k.e.dials.Add(1)
@@ -246,7 +245,7 @@ func (k *keeper) over(c *conn, cause error, now time.Time) {
 
 // check asks a new connection for its health, and admits it if that is good.
 func (k *keeper) check(c *conn) {
-	if k.e.cfg.health.Disabled {
+	if k.e.cfg.Load().health.Disabled {
 		k.admit(c)
 		return
 	}
@@ -260,7 +259,7 @@ func (k *keeper) check(c *conn) {
 			case err == nil:
 				k.admit(c)
 			case ctx.Err() != nil:
-				k.fail(c.place, c.why(&attemptTimeout{k.e.cfg.dialTimeout, true}), time.Now())
+				k.fail(c.place, c.why(&attemptTimeout{k.e.cfg.Load().dialTimeout, true}), time.Now())
 			default:
 				k.fail(c.place, c.why(fmt.Errorf("health check: %w", err)), time.Now())
 			}
@@ -273,18 +272,18 @@ func (k *keeper) stepOutage(now time.Time, next *alarm) {
 	if k.outage.since.IsZero() || k.outage.spent || k.held {
 		return
 	}
-	if end := k.outage.since.Add(k.e.cfg.reconnect.Budget); now.Before(end) {
+	if end := k.outage.since.Add(k.e.cfg.Load().reconnect.Budget); now.Before(end) {
 		next.no(end)
 		return
 	}
 	k.outage.spent = true
 	cause := k.e.status.Load().cause
 	k.e.log.Error("enclave unavailable: reconnect budget spent, callers fail until it is back",
-		"budget", k.e.cfg.reconnect.Budget, "cause", errText(cause))
+		"budget", k.e.cfg.Load().reconnect.Budget, "cause", errText(cause))
 	k.e.setOutage(&Error{
 		EnclaveID:  k.e.id,
 		Reason:     ErrUnavailable,
-		RetryAfter: k.e.cfg.reconnect.Max,
+		RetryAfter: k.e.cfg.Load().reconnect.Max,
 		Cause:      cause,
 	})
 }

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"unsafe"
 
@@ -158,7 +159,20 @@ func (p *Pool) Acquire(ctx context.Context, enclaveID string) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e.acquire(ctx, untilBudget)
+	return p.lease(ctx, e, untilBudget)
+}
+
+// lease acquires a slot on e or, when a reload has put another in its place, on
+// that.
+func (p *Pool) lease(ctx context.Context, e *enclave, patience patience) (*Lease, error) {
+	l, err := e.acquire(ctx, patience)
+	for err != nil && e.replaced.Load() && errors.Is(err, ErrDraining) {
+		if e, err = p.enclave(e.id); err != nil {
+			return nil, err
+		}
+		l, err = e.acquire(ctx, patience)
+	}
+	return l, err
 }
 
 // Release is l.Release(); a nil lease is ignored.

@@ -74,8 +74,7 @@ func (e *enclave) drain(ctx context.Context) error {
 	if e.isClosed() {
 		return &Error{EnclaveID: e.id, Reason: ErrClosed}
 	}
-	q := e.quieten(&Error{EnclaveID: e.id, Reason: ErrDraining, RetryAfter: e.cfg.reconnect.Max}, &e.draining, (*keeper).hold)
-	e.serve() // there may be nothing to wait for
+	q := e.beginDrain()
 	select {
 	case <-q.closed:
 		return nil
@@ -87,6 +86,13 @@ func (e *enclave) drain(ctx context.Context) error {
 		return &Error{EnclaveID: e.id, Reason: ctx.Err(),
 			Cause: fmt.Errorf("the drain goes on, %d calls or leases are in flight", e.inFlight())}
 	}
+}
+
+// beginDrain admits nothing more.
+func (e *enclave) beginDrain() *quiet {
+	q := e.quieten(&Error{EnclaveID: e.id, Reason: ErrDraining, RetryAfter: e.cfg.Load().reconnect.Max}, &e.draining, (*keeper).hold)
+	e.serve() // there may be nothing to wait for
+	return q
 }
 
 // errDrainUndone is the Reason of a Drain that a Resume has ended.
@@ -223,19 +229,31 @@ func (p *Pool) Resize(enclaveID string, minConns, maxConns int) error {
 // closing says that the enclave is on its way out.
 func (k *keeper) closing() {
 	now := time.Now()
+	cause := ErrClosed
+	if k.e.replaced.Load() {
+		cause = errRemoved
+	}
 	for _, p := range k.places {
 		if p.conn != nil {
-			k.mark(p, breaker.Retired, ErrClosed, now)
+			k.mark(p, breaker.Retired, cause, now)
 		}
 	}
-	k.signal(breaker.Retired, ErrClosed, now)
+	k.signal(breaker.Retired, cause, now)
 	k.e.changed()
 }
+
+// errRemoved is the cause of an event about an enclave that a new Config leaves
+// out.
+var errRemoved = errors.New("removed from the configuration")
 
 // close lets nothing new in, waits for what is in flight until ctx ends, and
 // ends the rest; the error says how much that was.
 func (e *enclave) close(ctx context.Context) error {
-	q := e.quieten(&Error{EnclaveID: e.id, Reason: ErrClosed}, &e.closed, (*keeper).closing)
+	reason := ErrClosed
+	if e.replaced.Load() {
+		reason = ErrDraining
+	}
+	q := e.quieten(&Error{EnclaveID: e.id, Reason: reason}, &e.closed, (*keeper).closing)
 	e.serve() // there may be nothing to wait for
 
 	var err error

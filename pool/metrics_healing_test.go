@@ -46,8 +46,8 @@ func TestTheMetricsCountAttemptsProbesEjectionsAndRecoveries(t *testing.T) {
 			t.Errorf("after a restart pool_dials %v, want 4 connected and some failed", got)
 		}
 		h := m["pool_recovery_duration_ms"].(metricdata.Histogram[float64]).DataPoints[0]
-		if h.Count != 1 || h.Sum < 400 || h.Sum > 500 {
-			t.Errorf("%d recoveries, %v ms in all; want one of a little over 400", h.Count, h.Sum)
+		if h.Count != 1 || h.Sum < 400 || h.Sum > 650 {
+			t.Errorf("%d recoveries, %v ms in all; want one, of 400 and at most one backoff", h.Count, h.Sum)
 		}
 
 		e.Freeze()

@@ -34,7 +34,7 @@ func (k *keeper) addPlaces(n int, now time.Time) {
 		if index < len(k.places) && k.places[index].index == index {
 			continue
 		}
-		p := &place{index: index, backoff: k.e.cfg.reconnect.Backoff(), state: breaker.Degraded, rest: breaker.Cooldown{Base: k.e.cfg.health.Cooldown}}
+		p := &place{index: index, backoff: k.e.cfg.Load().reconnect.Backoff(), state: breaker.Degraded, rest: breaker.Cooldown{Base: k.e.cfg.Load().health.Cooldown}}
 		p.next = now.Add(p.backoff.Next())
 		k.places = slices.Insert(k.places, index, p)
 		n--
@@ -96,7 +96,7 @@ func (k *keeper) admit(c *conn) {
 	e.attempts[attemptConnected].Add(1)
 	old := p.conn
 	p.conn, p.attempt, p.failed = c, nil, false
-	c.monitor = health.NewMonitor(e.cfg.health, now)
+	c.monitor = health.NewMonitor(e.cfg.Load().health, now)
 	p.next = time.Time{}
 	k.setRetirement(c)
 	cause := p.cause

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"google.golang.org/grpc"
 
@@ -20,10 +19,17 @@ type Pool struct {
 	enclaves atomic.Pointer[enclaveSet]
 	metrics  *metrics
 	// requestTimeout is Config.RequestTimeout.
-	requestTimeout time.Duration
-	events         events
-	views          views
-	closed         atomic.Bool
+	requestTimeout atomic.Int64
+	parse          func(target string) error
+	serviceConfig  string
+
+	updating sync.Mutex // held by Update, and by Close while it shuts the door
+	config   Config     // the last one applied
+	records  map[string]*record
+	retiring []*retirement
+	events   events
+	views    views
+	closed   atomic.Bool
 }
 
 // enclaveSet is replaced, never changed.
@@ -37,6 +43,13 @@ const few = 4
 
 // find returns nil for an ID that is not there. IDs often differ in the last
 // byte alone, so that is compared before the whole.
+func newEnclaveSet(n int) *enclaveSet { return &enclaveSet{byID: make(map[string]*enclave, n)} }
+
+func (s *enclaveSet) add(e *enclave) {
+	s.byID[e.id] = e
+	s.all = append(s.all, e)
+}
+
 func (s *enclaveSet) find(id string) *enclave {
 	if len(s.all) > few {
 		return s.byID[id]
@@ -82,20 +95,20 @@ func New(cfg Config, opts ...Option) (*Pool, error) {
 		return nil, configErrors(problems)
 	}
 
-	p := &Pool{opts: o, requestTimeout: cfg.RequestTimeout}
+	p := &Pool{opts: o, parse: parse, serviceConfig: serviceConfig, config: cfg.clone()}
+	p.requestTimeout.Store(int64(cfg.RequestTimeout))
 	p.enclaves.Store(&enclaveSet{})
 	if p.metrics, err = newMetrics(o.meters, p); err != nil {
 		return nil, err
 	}
-	set := &enclaveSet{byID: make(map[string]*enclave, len(cfg.Enclaves))}
+	set := newEnclaveSet(len(cfg.Enclaves))
 	for _, ec := range cfg.Enclaves {
-		e, err := newEnclave(cfg, ec, p, serviceConfig)
+		e, err := newEnclave(cfg, ec, p)
 		if err != nil {
 			p.enclaves.Store(set)
 			return nil, errors.Join(err, p.Close(closedContext()))
 		}
-		set.byID[ec.ID] = e
-		set.all = append(set.all, e)
+		set.add(e)
 	}
 	p.enclaves.Store(set)
 	return p, nil
@@ -138,16 +151,26 @@ func (p *Pool) Ready(ctx context.Context) error {
 // left then is cut, and the error counts it: an *Error for each such enclave,
 // with ctx's error as its Reason. Calling it again returns nil at once.
 func (p *Pool) Close(ctx context.Context) error {
-	if p.closed.Swap(true) {
+	p.updating.Lock()
+	closed := p.closed.Swap(true)
+	retiring := p.retiring
+	p.updating.Unlock()
+	if closed {
 		return nil
 	}
 	enclaves := p.all()
 	errs := make([]error, len(enclaves))
 	var closing sync.WaitGroup
+	for _, r := range retiring {
+		closing.Go(func() { r.finish(ctx) })
+	}
 	for i, e := range enclaves {
 		closing.Go(func() { errs[i] = e.close(ctx) })
 	}
 	closing.Wait()
+	for _, r := range retiring {
+		errs = append(errs, r.err)
+	}
 	p.events.close()
 	return errors.Join(append(errs, p.metrics.close())...)
 }

@@ -57,7 +57,7 @@ func (c *conn) signs() health.Signs {
 
 // stepHealth probes the connections whose time has come.
 func (k *keeper) stepHealth(now time.Time, next *alarm) {
-	if k.e.cfg.health.Disabled {
+	if k.e.cfg.Load().health.Disabled {
 		return
 	}
 	if k.doze(now); !k.e.dozing.Load() {
@@ -99,7 +99,7 @@ func (k *keeper) doze(now time.Time) {
 
 // probe sends a health check on c and hears the monitor's verdict.
 func (k *keeper) probe(c *conn) {
-	timeout := k.e.cfg.health.Timeout
+	timeout := k.e.cfg.Load().health.Timeout
 	k.probes.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
@@ -149,20 +149,10 @@ func (k *keeper) obey(c *conn, v health.Verdict, result health.Result, err error
 		k.recheck(c, now) // what one was told most likely holds for the others
 		e.changed()
 	case health.Restore:
-		c.suspended = false
-		c.rest(nil)
-		if c.ready.Load() && e.publish(c) {
-			e.log.Info("connection back in rotation", "conn", c.index)
-			k.mark(c.place, breaker.Restored, nil, now)
-			if !k.outage.since.IsZero() {
-				k.recovered(breaker.Restored, nil, now)
-			}
-			e.changed()
-			e.serve()
-		}
+		k.restore(c, now)
 	case health.Eject:
 		e.ejections.Add(1)
-		cause := fmt.Errorf("ejected after %d failed health probes, the last %v", e.cfg.health.FailureThreshold, result)
+		cause := fmt.Errorf("ejected after %d failed health probes, the last %v", e.cfg.Load().health.FailureThreshold, result)
 		if err != nil {
 			cause = fmt.Errorf("%w: %w", cause, err)
 		}
@@ -173,6 +163,22 @@ func (k *keeper) obey(c *conn, v health.Verdict, result health.Result, err error
 		k.lose(p, breaker.Ejected, cause, now)
 		// A lost transport is dialled at once, a verdict stands for a while.
 		p.next = now.Add(p.rest.Trip(now))
+	}
+}
+
+// restore puts a suspended connection back into rotation.
+func (k *keeper) restore(c *conn, now time.Time) {
+	e := k.e
+	c.suspended = false
+	c.rest(nil)
+	if c.ready.Load() && e.publish(c) {
+		e.log.Info("connection back in rotation", "conn", c.index)
+		k.mark(c.place, breaker.Restored, nil, now)
+		if !k.outage.since.IsZero() {
+			k.recovered(breaker.Restored, nil, now)
+		}
+		e.changed()
+		e.serve()
 	}
 }
 

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -32,32 +33,32 @@ type routed struct {
 }
 
 func (r routed) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	ctx, cancel := withDeadline(ctx, r.pool.requestTimeout)
+	ctx, cancel := withDeadline(ctx, time.Duration(r.pool.requestTimeout.Load()))
 	defer cancel()
 	return r.follow(ctx, func(e *enclave, p patience) error {
-		l, err := e.acquire(ctx, e.patience(p, method, opts))
+		l, err := r.pool.lease(ctx, e, e.patience(p, method, opts))
 		if err != nil {
 			return err
 		}
 		l.state.Store(leaseBusy)
 		defer l.finish()
-		return e.invoke(&call{Context: ctx, lease: l, patience: p}, method, args, reply, opts)
+		return l.enclave().invoke(&call{Context: ctx, lease: l, patience: p}, method, args, reply, opts)
 	})
 }
 
 func (r routed) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (s grpc.ClientStream, err error) {
-	limited, cancel := withDeadline(ctx, r.pool.requestTimeout)
+	limited, cancel := withDeadline(ctx, time.Duration(r.pool.requestTimeout.Load()))
 	defer cancel()
 	err = r.follow(limited, func(e *enclave, p patience) error {
 		// The stream outlives this function, so it has a context of its own.
 		ctx, cancel := sameDeadline(ctx, limited)
-		l, err := e.acquire(ctx, e.patience(p, method, opts))
+		l, err := r.pool.lease(ctx, e, e.patience(p, method, opts))
 		if err != nil {
 			cancel()
 			return err
 		}
 		l.state.Store(leaseBusy)
-		s, err = e.newStream(&call{Context: ctx, lease: l, patience: p}, cancel, l.finish, desc, method, opts)
+		s, err = l.enclave().newStream(&call{Context: ctx, lease: l, patience: p}, cancel, l.finish, desc, method, opts)
 		return err
 	})
 	return s, err

@@ -192,7 +192,7 @@ func (e *enclave) acquireQueued(ctx context.Context, patience patience) (slot, e
 		e.mu.Unlock()
 		return slot{}, e.gaveUp(err, 0)
 	}
-	if waiters >= e.cfg.maxWaiters {
+	if waiters >= e.cfg.Load().maxWaiters {
 		e.attendLocked()
 		e.mu.Unlock()
 		return slot{}, e.exhaustedError(waiters, 0)
@@ -210,8 +210,8 @@ func (e *enclave) acquireQueued(ctx context.Context, patience patience) (slot, e
 func (e *enclave) wait(ctx context.Context, w *waiter) (slot, error) {
 	start := time.Since(e.began) // half the price of a time.Now
 	var timeout <-chan time.Time
-	if e.cfg.acquireTimeout > 0 {
-		timer := time.NewTimer(e.cfg.acquireTimeout)
+	if e.cfg.Load().acquireTimeout > 0 {
+		timer := time.NewTimer(e.cfg.Load().acquireTimeout)
 		defer timer.Stop()
 		timeout = timer.C
 	}

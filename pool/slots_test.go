@@ -24,11 +24,12 @@ func newBareEnclave(limits ...uint32) *enclave {
 	m.wait, _ = noop.Meter{}.Float64Histogram("")
 	e := &enclave{
 		id:      "bare",
-		cfg:     settings{maxStreams: maxStreams, maxWaiters: 1 << 20},
+		record:  &record{},
 		metrics: m.forEnclave("bare"),
 		news:    make(chan struct{}),
 		began:   time.Now(),
 	}
+	e.cfg.Store(&settings{maxStreams: maxStreams, maxWaiters: 1 << 20})
 	e.keeper = &keeper{e: e, wake: make(chan struct{}, 1)}
 	e.waiters.New = func() any { return &waiter{served: make(chan struct{}, 1)} }
 	e.status.Store(&enclaveStatus{state: breaker.Healthy})
@@ -211,7 +212,7 @@ func TestACancelledWaiterLeavesTheOthersInPlace(t *testing.T) {
 func TestAcquireTimeoutAndTheFullQueueAreExhaustion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newBareEnclave(1)
-		e.cfg.acquireTimeout, e.cfg.maxWaiters = 30*time.Millisecond, 1
+		e.cfg.Load().acquireTimeout, e.cfg.Load().maxWaiters = 30*time.Millisecond, 1
 		l, _ := e.lease(t.Context())
 		start := time.Now()
 		errs := make(chan error, 1)

@@ -26,7 +26,7 @@ func strandedCall(t *testing.T) (e *enclave, a, b *conn, c *call) {
 	b.sub = &lb.Conn{}
 	b.ready.Store(true)
 	e.addOpen(b)
-	e.cfg.maxStreams = 1
+	e.cfg.Load().maxStreams = 1
 	c = &call{Context: context.Background(), lease: l}
 	if _, err := c.Pick(); err != lb.ErrWait {
 		t.Fatalf("Pick = %v, want it to wait", err)

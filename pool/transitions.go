@@ -40,12 +40,11 @@ func (k *keeper) mark(p *place, sig breaker.Signal, cause error, now time.Time) 
 // publish tells subscribers of a change. The keeper alone does, so that Seq
 // grows in the order of what happened.
 func (k *keeper) publish(conn int, from, to breaker.State, sig breaker.Signal, cause error, now time.Time) {
-	if from == to {
+	if from == to || k.e.silent.Load() {
 		return
 	}
-	k.seq++
 	k.e.events.publish(breaker.Event{
-		EnclaveID: k.e.id, Conn: conn, Seq: k.seq, From: from, To: to, Signal: sig, At: now, Cause: cause,
+		EnclaveID: k.e.id, Conn: conn, Seq: k.e.seq.Add(1), From: from, To: to, Signal: sig, At: now, Cause: cause,
 	})
 }
 
@@ -53,7 +52,7 @@ func (k *keeper) publish(conn int, from, to breaker.State, sig breaker.Signal, c
 // had been: it may have been restarted in between.
 func (e *enclave) anew() {
 	st := *e.status.Load()
-	st.epoch++
+	st.epoch = e.epoch.Add(1)
 	e.status.Store(&st)
 }
 

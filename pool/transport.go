@@ -73,8 +73,8 @@ const maxHeaderBytes = 64 << 10
 func (e *enclave) dialOptions() []grpc.DialOption {
 	opts := append([]grpc.DialOption{grpc.WithMaxHeaderListSize(maxHeaderBytes)}, e.opts.dialOptions...)
 	opts = append(opts, grpc.WithAuthority(e.authority))
-	if e.cfg.keepalive.Time > 0 {
-		opts = append(opts, grpc.WithKeepaliveParams(e.cfg.keepalive))
+	if e.cfg.Load().keepalive.Time > 0 {
+		opts = append(opts, grpc.WithKeepaliveParams(e.cfg.Load().keepalive))
 	}
 	if n := e.parsed.Network(); n == "vsock" || n == "hvsock" {
 		opts = append(opts, grpc.WithWriteBufferSize(vsockWriteBuffer))
