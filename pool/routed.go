@@ -105,17 +105,29 @@ func (r routed) choose(ctx context.Context, key string) (*enclave, patience, err
 	if r.selector == nil {
 		return nil, 0, &Error{Reason: ErrSelector, Cause: errors.New("it is nil")}
 	}
-	id, err := r.selector.Select(ctx, r.pool.views.recent(r.pool), key)
-	patience := notAtAll
+	v := r.pool.views.recent(r.pool)
+	e, p, err := r.chooseFrom(ctx, v, key)
+	var unknown *Error
+	if errors.As(err, &unknown) && unknown.Reason == ErrUnknownEnclave {
+		if _, ok := v.Member(unknown.EnclaveID); ok { // it has just been removed
+			return r.chooseFrom(ctx, r.pool.View(), key)
+		}
+	}
+	return e, p, err
+}
+
+func (r routed) chooseFrom(ctx context.Context, v *routing.View, key string) (*enclave, patience, error) {
+	id, err := r.selector.Select(ctx, v, key)
+	p := notAtAll
 	if err != nil {
 		var owner *routing.OwnerError
 		if !errors.As(err, &owner) || owner.EnclaveID == "" {
 			return nil, 0, selectorError(ctx, err)
 		}
-		id, patience = owner.EnclaveID, untilBudget
+		id, p = owner.EnclaveID, untilBudget
 	}
 	e, err := r.pool.enclave(id)
-	return e, patience, err
+	return e, p, err
 }
 
 // unsent tells whether a call may be made on another enclave without having
