@@ -64,6 +64,9 @@ func (p plan) admission(ctx context.Context) (Section, error) {
 	}
 	rows = append(rows, result(poolInside+in16, "ns", inside[insideParallel], inside[insideSerial]).to(own).atMost("ratio", 1))
 	for i, c := range contenders {
+		if c.floor {
+			continue
+		}
 		row := result(c.name+in16, "ns", many[i], serial[i]).to(own)
 		if i == poolIndex {
 			row = row.atMost("ratio", 1)
@@ -72,6 +75,9 @@ func (p plan) admission(ctx context.Context) (Section, error) {
 	}
 	rows = append(rows, result(poolInside, "allocs", insideAllocs, nil).atMost("value", 0))
 	for i, c := range contenders[1:] {
+		if c.floor {
+			continue
+		}
 		allocs, err := allocationRows(c.name, c.loop, 10_000)
 		if err != nil {
 			return Section{}, err
@@ -139,6 +145,7 @@ func (p plan) contenders(ctx context.Context) (cs []contender, closeAll func(), 
 		srv.stop()
 		return nil, nil, err
 	}
-	return []contender{atomicFloor(), acquireByID(ours), channelPool(p.conns), puddleContender(puddles), gcp},
+	return []contender{atomicFloor(), acquireByID(ours), leaseFloor(), allocationFloor(),
+			channelPool(p.conns), puddleContender(puddles), gcp},
 		func() { closePool(); puddles.Close(); srv.stop() }, nil
 }

@@ -44,7 +44,7 @@ func gcpPicker(conns int) (contender, error) {
 	}
 	info := balancer.PickInfo{FullMethodName: "/bench/Call", Ctx: context.Background()}
 	picker := channel.picker
-	return contender{"grpc-gcp v1.6.0, picker only", func(n int) error {
+	return contender{name: "grpc-gcp v1.6.0, picker only", loop: func(n int) error {
 		for range n {
 			r, err := picker.Pick(info)
 			if err != nil {

@@ -11,8 +11,9 @@ import (
 
 // contender takes something that is counted, and gives it back.
 type contender struct {
-	name string
-	loop loop
+	name  string
+	loop  loop
+	floor bool // no pool: what one has to pay, measured in one goroutine
 }
 
 // atomicFloor is what any admission that counts has to pay.
@@ -22,7 +23,7 @@ func atomicFloor() contender {
 		n atomic.Uint64
 		_ [64]byte
 	}
-	return contender{"one atomic add + sub", func(n int) error {
+	return contender{name: "one atomic add + sub", loop: func(n int) error {
 		for range n {
 			word.n.Add(1)
 			word.n.Add(^uint64(0))
@@ -31,10 +32,44 @@ func atomicFloor() contender {
 	}}
 }
 
+// leaseFloor is what a lease has to pay that may be released twice, by two
+// goroutines at once: it is reserved, marked as released, given back.
+func leaseFloor() contender {
+	var word, state struct {
+		_ [64]byte
+		n atomic.Uint64
+		_ [64]byte
+	}
+	return contender{floor: true, name: "three atomics: reserve, mark, give back", loop: func(n int) error {
+		for range n {
+			word.n.Add(1)
+			state.n.Or(1)
+			word.n.Add(^uint64(0))
+		}
+		return nil
+	}}
+}
+
+// allocationFloor is the least that a lease made by itself costs: an object of
+// two words, one of them a pointer.
+func allocationFloor() contender {
+	type lease struct {
+		conn  *int
+		state uint64
+	}
+	return contender{floor: true, name: "one allocation of 16 bytes", loop: func(n int) error {
+		kept := make([]*lease, min(n, 8)) // so that the compiler cannot leave it out
+		for i := range n {
+			kept[i%len(kept)] = &lease{}
+		}
+		return nil
+	}}
+}
+
 // acquireByID is what a caller of the library does.
 func acquireByID(p *pool.Pool) contender {
 	ctx := context.Background()
-	return contender{"pool, Acquire + Release by enclave ID", func(n int) error {
+	return contender{name: "pool, Acquire + Release by enclave ID", loop: func(n int) error {
 		for range n {
 			l, err := p.Acquire(ctx, enclaveID)
 			if err != nil {
@@ -52,7 +87,7 @@ func channelPool(size int) contender {
 	for range size {
 		ch <- new(int)
 	}
-	return contender{"buffered channel", func(n int) error {
+	return contender{name: "buffered channel", loop: func(n int) error {
 		for range n {
 			ch <- <-ch
 		}
@@ -81,7 +116,7 @@ func newPuddle(size int) (*puddle.Pool[int], error) {
 
 func puddleContender(p *puddle.Pool[int]) contender {
 	ctx := context.Background()
-	return contender{"puddle v2.2.3", func(n int) error {
+	return contender{name: "puddle v2.2.3", loop: func(n int) error {
 		for range n {
 			r, err := p.Acquire(ctx)
 			if err != nil {
