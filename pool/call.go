@@ -140,6 +140,7 @@ func (e *enclave) relocate(c *call, old *conn) (*lb.Conn, error) {
 	c.stranded, c.stranding = true, w
 	e.queue.pushFront(w)
 	e.attendLocked()
+	e.yieldWarm()
 	return nil, lb.ErrWait
 }
 

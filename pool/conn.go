@@ -47,6 +47,7 @@ type conn struct {
 	monitor   *health.Monitor
 	suspended bool // out of rotation because the enclave asked for it
 	gone      bool // its socket is closed
+	idleWarm  int  // slots that idle warm streams held when last counted
 }
 
 func newConn(e *enclave, p *place) *conn {
@@ -113,6 +114,7 @@ func (c *conn) deny() {
 	c.admits = false
 	c.slots.setLimit(0)
 	c.mu.Unlock()
+	c.enclave.kickWarm()
 }
 
 // limitLocked is the smaller of what is configured and what the server
@@ -162,6 +164,9 @@ func (c *conn) MaxConcurrentStreams(n uint32) {
 		c.slots.setLimit(now)
 	}
 	c.mu.Unlock()
+	if now < before {
+		c.enclave.kickWarm()
+	}
 	// However often a peer changes its mind, one notice of it is under way.
 	if e := c.enclave; now > before && e.raised.CompareAndSwap(false, true) {
 		e.keeper.post(func(k *keeper) {

@@ -48,6 +48,7 @@ type enclave struct {
 	open     atomic.Pointer[[]*conn]
 	orphans  atomic.Pointer[[]*conn] // closed, with slots that have not come back yet
 	status   atomic.Pointer[enclaveStatus]
+	warm     atomic.Pointer[[]*warmSet] // streams kept open
 
 	// How many connections there may be, and are decided on.
 	minConns, maxConns, wanted atomic.Int32

@@ -43,6 +43,7 @@ func (e *enclave) quieten(refusal error, flag *bool, then func(*keeper)) *quiet 
 	q := e.quiet
 	e.attendLocked()
 	e.mu.Unlock()
+	e.kickWarm()
 	e.tell(&d)
 	return q
 }

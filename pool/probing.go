@@ -18,8 +18,8 @@ import (
 
 // probing is the keeper's memory for health probes.
 type probing struct {
-	acquires uint64    // slots given out when last looked
-	since    time.Time // none has been since then
+	acquires uint64    // slots given out and exchanges begun when last looked
+	since    time.Time // none has since then
 }
 
 const (
@@ -48,7 +48,7 @@ func (e *enclave) wakeKeeper() {
 // signs are what can be told of c without asking.
 func (c *conn) signs() health.Signs {
 	used, _ := c.slots.load()
-	s := health.Signs{InFlight: int(used)}
+	s := health.Signs{InFlight: max(int(used)-c.idleWarm, 0)}
 	if tap := c.tap.Load(); tap != nil {
 		s.SinceRead = tap.SinceRead()
 	}
@@ -63,6 +63,7 @@ func (k *keeper) stepHealth(now time.Time, next *alarm) {
 	if k.doze(now); !k.e.dozing.Load() {
 		next.no(now.Add(lookEvery))
 	}
+	k.countIdle()
 	for _, p := range k.places {
 		c := p.conn
 		if c == nil {
@@ -85,14 +86,14 @@ func (k *keeper) doze(now time.Time) {
 	if k.e.dozing.Load() {
 		return
 	}
-	if n := k.e.acquires(); n != p.acquires || p.since.IsZero() {
+	if n := k.e.acquires() + k.e.exchanges(); n != p.acquires || p.since.IsZero() {
 		p.acquires, p.since = n, now
 	}
 	if now.Sub(p.since) < dozeAfter {
 		return
 	}
 	k.e.dozing.Store(true)
-	if k.e.acquires() != p.acquires {
+	if k.e.acquires()+k.e.exchanges() != p.acquires {
 		k.e.wakeKeeper()
 	}
 }

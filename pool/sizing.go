@@ -75,6 +75,7 @@ func (k *keeper) load() load {
 	e := k.e
 	l := load{conns: len(k.places), minConns: int(e.minConns.Load()), maxConns: int(e.maxConns.Load())}
 	l.inFlight, l.capacity = e.usage()
+	l.inFlight = max(l.inFlight-e.idleWarm(), 0) // idle streams give way
 	e.mu.Lock()
 	l.waiters = e.queue.len()
 	e.mu.Unlock()

@@ -192,7 +192,8 @@ func (e *enclave) acquireQueued(ctx context.Context, patience patience) (slot, e
 		e.mu.Unlock()
 		return slot{}, e.gaveUp(err, 0)
 	}
-	if waiters >= e.cfg.Load().maxWaiters {
+	yielded := e.yieldWarm() // an idle stream's slot is on its way to the queue
+	if waiters >= e.cfg.Load().maxWaiters && !yielded {
 		e.attendLocked()
 		e.mu.Unlock()
 		return slot{}, e.exhaustedError(waiters, 0)
@@ -202,7 +203,9 @@ func (e *enclave) acquireQueued(ctx context.Context, patience patience) (slot, e
 	e.queue.push(w)
 	e.attendLocked()
 	e.mu.Unlock()
-	e.crowded(false)
+	if !yielded {
+		e.crowded(false)
+	}
 	return e.wait(ctx, w)
 }
 

@@ -1,0 +1,208 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"google.golang.org/grpc"
+)
+
+// Streams keeps bidirectional streams open to a pool's enclaves, so that a
+// request is one message on a stream that is there already instead of a call of
+// its own. Each stream has one request in flight at most: a slow one holds its
+// stream and nobody else's. All methods are safe for concurrent use.
+//
+// The streams of an enclave are spread over its connections by the pool's own
+// admission. An open stream holds its slot, in use or idle, and is counted by
+// [Pool.Stats] as in flight; an idle one gives its slot up as soon as anybody
+// else would have to wait for one. A stream whose connection is lost, ejected,
+// drained, too old or no longer wanted, or that has failed, is not used again;
+// another is opened in the background where it is missed.
+//
+// # What the enclave must do
+//
+// It answers each request with one response, in order, and is free to end a
+// stream between two requests. An enclave that ends a stream with OK promises
+// that it has not processed a request that it has not answered: such a request
+// is sent again on another stream, as is one that was not sent or that the
+// enclave refused (see [Disposition]).
+type Streams[Req, Res any] struct{ *warmStreams }
+
+// warmStreams is Streams without its types.
+type warmStreams struct {
+	pool *Pool
+	opts streamOptions
+	err  error // what NewStreams was told is not valid
+	open func(context.Context, grpc.ClientConnInterface) (any, error)
+
+	mu     sync.Mutex
+	sets   []*warmSet
+	closed bool
+}
+
+// NewStreams keeps streams warm to every enclave of p. open opens one:
+//
+//	streams := pool.NewStreams(p, func(ctx context.Context, cc grpc.ClientConnInterface) (
+//		grpc.BidiStreamingClient[signerv1.SignRequest, signerv1.SignResponse], error) {
+//		return signerv1.NewSignerClient(cc).SignStream(ctx)
+//	})
+//
+// It has to use ctx and cc, and cc for one stream only. ctx is the stream's
+// own: it ends when the stream is discarded, has no deadline and no values of
+// any caller. open may exchange messages of its own before it returns, to
+// introduce itself. A timeout for the method in a service config ends its
+// streams when it has passed.
+//
+// The minimum (WithMinStreams) is opened as soon as an enclave has
+// connections, and one more in the background whenever the last idle one is
+// taken. NewStreams returns at once. When an option is not valid, or p or open
+// is nil, that is logged as an error, and every Acquire and Exchange fails with
+// ErrConfig and names the option.
+func NewStreams[Req, Res any](p *Pool, open func(context.Context, grpc.ClientConnInterface) (grpc.BidiStreamingClient[Req, Res], error), opts ...StreamOption) *Streams[Req, Res] {
+	ws := &warmStreams{pool: p, opts: newStreamOptions(opts)}
+	ws.err = ws.opts.check(p == nil, open == nil)
+	if ws.err != nil {
+		if p != nil {
+			p.opts.logger.Error("warm streams are not usable", "cause", errText(ws.err))
+		}
+		return &Streams[Req, Res]{ws}
+	}
+	ws.open = func(ctx context.Context, cc grpc.ClientConnInterface) (any, error) {
+		s, err := open(ctx, cc)
+		if err != nil {
+			return nil, err
+		}
+		if s == nil {
+			return nil, errNoStream
+		}
+		return s, nil
+	}
+	for _, e := range p.all() {
+		ws.setFor(e)
+	}
+	return &Streams[Req, Res]{ws}
+}
+
+// errNoStream is the cause when open has returned neither.
+var errNoStream = errors.New("open returned no stream and no error")
+
+// set finds the streams to an enclave.
+func (ws *warmStreams) set(enclaveID string) (*warmSet, error) {
+	if ws.err != nil {
+		return nil, &Error{EnclaveID: enclaveID, Reason: ErrConfig, Cause: ws.err}
+	}
+	e, err := ws.pool.enclave(enclaveID)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range e.warmSets() {
+		if t.owner == ws {
+			return t, nil
+		}
+	}
+	if t := ws.setFor(e); t != nil {
+		return t, nil
+	}
+	return nil, &Error{EnclaveID: enclaveID, Reason: ErrClosed}
+}
+
+// setFor starts keeping streams to e; nil: the Streams have been closed.
+func (ws *warmStreams) setFor(e *enclave) *warmSet {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if ws.closed {
+		return nil
+	}
+	for _, t := range ws.sets {
+		if t.e == e {
+			return t // somebody was faster
+		}
+	}
+	t := newWarmSet(ws, e)
+	ws.sets = append(ws.sets, t)
+	e.addWarm(t)
+	go t.keep()
+	return t
+}
+
+// Acquire takes a stream for any number of exchanges, one after another. It
+// takes an idle one, else opens one through the pool's queue or, with the
+// maximum open, waits in a queue of its own for one to be released, first come
+// first served: until ctx ends or AcquireTimeout has passed, behind at most
+// MaxWaiters others. An already expired ctx still gets an idle stream.
+//
+// It fails with an *Error: ErrUnknownEnclave, ErrExhausted, ErrUnavailable,
+// ErrDraining, ErrClosed (the pool or the Streams), ErrConfig, or ctx's error;
+// or with what open returned.
+func (ss *Streams[Req, Res]) Acquire(ctx context.Context, enclaveID string) (*Stream[Req, Res], error) {
+	t, err := ss.set(enclaveID)
+	if err != nil {
+		return nil, err
+	}
+	s := t.pop(ctx)
+	if s == nil {
+		if s, err = t.acquire(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return &Stream[Req, Res]{set: t, warm: s}, nil
+}
+
+// Exchange is Acquire, [Stream.Exchange] and Release in one, and cheaper.
+// Without a deadline in ctx, Config.RequestTimeout is one, for the wait and the
+// exchange together.
+func (ss *Streams[Req, Res]) Exchange(ctx context.Context, enclaveID string, req *Req) (*Res, error) {
+	t, err := ss.set(enclaveID)
+	if err != nil {
+		return nil, err
+	}
+	res, s, err := exchange[Req, Res](ctx, t, t.pop(ctx), req)
+	if s != nil {
+		t.put(s)
+	}
+	return res, err
+}
+
+// Close lets nothing new in: callers that queue get ErrClosed at once, idle
+// streams are closed. It waits for the streams in callers' hands until ctx
+// ends; what is left then is reset, which fails its exchange with ErrClosed,
+// and the error counts it: an *Error for each such enclave, with ctx's error as
+// its Reason. The pool goes on. Calling it again returns nil at once.
+//
+// The pool's own Close closes warm streams too.
+func (ss *Streams[Req, Res]) Close(ctx context.Context) error {
+	ss.mu.Lock()
+	sets := ss.sets
+	closed := ss.closed
+	ss.closed = true
+	ss.mu.Unlock()
+	if closed {
+		return nil
+	}
+	errs := make([]error, len(sets))
+	var closing sync.WaitGroup
+	for i, t := range sets {
+		closing.Go(func() { errs[i] = t.close(ctx) })
+	}
+	closing.Wait()
+	return errors.Join(errs...)
+}
+
+// close lets nothing new in, waits for the streams that are out until ctx
+// ends, and resets the rest.
+func (t *warmSet) close(ctx context.Context) (err error) {
+	t.shut()
+	select {
+	case <-t.empty:
+	case <-ctx.Done():
+		if n := t.cut(); n > 0 {
+			err = &Error{EnclaveID: t.e.id, Reason: ctx.Err(), Disposition: Unknown,
+				Cause: fmt.Errorf("%d streams in use were reset", n)}
+		}
+	}
+	t.cancel()
+	t.e.removeWarm(t)
+	return err
+}

@@ -1,0 +1,109 @@
+package pool
+
+import "slices"
+
+// What an enclave has to know of the warm streams to it. A set's lock comes
+// after the enclave's: nothing here is called by a set that holds its own.
+
+// warmSets returns the sets of warm streams, one for each Streams.
+func (e *enclave) warmSets() []*warmSet {
+	if sets := e.warm.Load(); sets != nil {
+		return *sets
+	}
+	return nil
+}
+
+func (e *enclave) addWarm(t *warmSet) {
+	e.mu.Lock()
+	sets := append(slices.Clone(e.warmSets()), t)
+	e.warm.Store(&sets)
+	e.mu.Unlock()
+}
+
+func (e *enclave) removeWarm(t *warmSet) {
+	e.mu.Lock()
+	sets := slices.DeleteFunc(slices.Clone(e.warmSets()), func(o *warmSet) bool { return o == t })
+	e.warm.Store(&sets)
+	e.mu.Unlock()
+}
+
+// yieldWarm closes one idle stream for somebody who has joined the queue: its
+// slot comes to the oldest there. False: there is none to close.
+func (e *enclave) yieldWarm() bool {
+	for _, t := range e.warmSets() {
+		if t.yield() {
+			return true
+		}
+	}
+	return false
+}
+
+// kickWarm has the sets look at their streams: a connection admits no more, or
+// fewer. It does not block and takes no lock.
+func (e *enclave) kickWarm() {
+	for _, t := range e.warmSets() {
+		t.kick()
+	}
+}
+
+// idleWarm counts the slots that idle streams hold.
+func (e *enclave) idleWarm() int {
+	n := 0
+	for _, t := range e.warmSets() {
+		t.mu.Lock()
+		n += len(t.idle)
+		t.mu.Unlock()
+	}
+	return n
+}
+
+// exchanges returns how many exchanges have begun; it grows with every one.
+func (e *enclave) exchanges() uint64 {
+	var n uint64
+	for _, t := range e.warmSets() {
+		n += t.exchanges()
+	}
+	return n
+}
+
+// countIdle notes for every connection how many idle streams it carries: they
+// wait for nothing, so its silence says nothing.
+func (k *keeper) countIdle() {
+	sets := k.e.warmSets()
+	if len(sets) == 0 {
+		return
+	}
+	for _, p := range k.places {
+		if p.conn != nil {
+			p.conn.idleWarm = 0
+		}
+	}
+	for _, t := range sets {
+		t.mu.Lock()
+		for _, s := range t.idle {
+			s.lease.conn.Load().idleWarm++
+		}
+		t.mu.Unlock()
+	}
+}
+
+// refusal returns why nobody may wait for a stream now; nil: one may.
+func (e *enclave) refusal() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.refusalLocked(false)
+}
+
+// oldest returns the lease that the oldest caller in the queue waits for a
+// slot with; nil: nobody waits.
+func (e *enclave) oldest() *Lease {
+	if e.waiting.Load() == 0 {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if w := e.queue.first(); w != nil {
+		return w.lease
+	}
+	return nil
+}

@@ -1,0 +1,277 @@
+package pool
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// warmSet is the warm streams of one Streams to one enclave. Idle ones are a
+// stack, so that the few that the load needs stay hot and the rest can be told
+// by never having been on top. The lock is held for a handful of instructions,
+// never across a send, a dial or a lock of the enclave.
+type warmSet struct {
+	owner  *warmStreams
+	e      *enclave
+	opts   streamOptions
+	ctx    context.Context // of every stream
+	cancel context.CancelFunc
+	empty  chan struct{} // closed when it is closed and the last stream has gone
+	wake   chan struct{} // the keeping goroutine has something to look at
+
+	// all are the open streams. It is replaced, never changed, under mu.
+	all   atomic.Pointer[[]*warmStream]
+	past  atomic.Uint64 // exchanges on streams that are no longer open
+	sweep sweeper
+
+	mu       sync.Mutex
+	idle     []*warmStream // the hottest last
+	places   int           // open streams and those being opened; at most opts.max
+	opening  int           // of these, the ones opened ahead of need
+	low      int           // how many at the bottom of idle have not been used this period
+	resting  bool          // nothing is opened ahead of need for the time being
+	failures int           // in a row, of opening ahead of need
+	line     streamLine
+	closed   bool
+	over     bool // empty has been closed
+
+	opened, retired uint64
+
+	// The keeping goroutine's.
+	restUntil time.Time
+	expireAt  time.Time
+}
+
+// warmStream is one open stream.
+type warmStream struct {
+	set    *warmSet
+	rpc    any // a grpc.BidiStreamingClient of the Streams' types
+	lease  *Lease
+	cancel context.CancelFunc // resets the stream
+	used   atomic.Uint64      // exchanges begun
+	watch  watch
+}
+
+func newWarmSet(ws *warmStreams, e *enclave) *warmSet {
+	t := &warmSet{
+		owner: ws, e: e, opts: ws.opts,
+		empty: make(chan struct{}), wake: make(chan struct{}, 1),
+	}
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	t.all.Store(new([]*warmStream))
+	t.sweep.init(t)
+	return t
+}
+
+// kick has the keeping goroutine look.
+func (t *warmSet) kick() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// pop takes an idle stream; nil: there is none that may be used.
+func (t *warmSet) pop(ctx context.Context) *warmStream {
+	t.mu.Lock()
+	s := t.popLocked()
+	t.mu.Unlock()
+	if s != nil {
+		t.e.metrics.acquired(ctx, 0)
+	}
+	return s
+}
+
+func (t *warmSet) popLocked() *warmStream {
+	n := len(t.idle) - 1
+	if n < 0 {
+		return nil
+	}
+	s := t.idle[n]
+	if !s.welcome() {
+		t.kick() // its connection admits no more; the others may have gone too
+		return nil
+	}
+	t.idle[n] = nil
+	t.idle = t.idle[:n]
+	t.low = min(t.low, n)
+	if n == 0 && t.opening == 0 && !t.resting && t.places < t.opts.max && t.opts.min > 0 {
+		t.kick() // for one more, ahead of need
+	}
+	return s
+}
+
+// welcome tells whether s may be used, and wait idle: its connection admits
+// callers, and no more than its limit. A server that allows a single stream
+// keeps it for probes while it is idle.
+func (s *warmStream) welcome() bool {
+	c := s.lease.conn.Load()
+	used, limit := c.slots.load()
+	return used <= limit && limit > 0 && (limit > 1 || !c.crowded())
+}
+
+// put takes a stream back, for the oldest caller who waits for one or to wait
+// idle.
+func (t *warmSet) put(s *warmStream) {
+	first := t.e.oldest()
+	t.mu.Lock()
+	if t.closed || !s.welcome() || t.opts.maxExchanges > 0 && s.used.Load() >= uint64(t.opts.maxExchanges) {
+		t.dropAndUnlock(s)
+		return
+	}
+	if w := t.line.first(); w != nil {
+		if first == nil || t.line.waitsWith(first) {
+			t.serveLocked(w, s)
+			t.mu.Unlock()
+		} else {
+			t.dropAndUnlock(s) // somebody else waits for a slot, and is first
+		}
+		return
+	}
+	t.idle = append(t.idle, s)
+	t.mu.Unlock()
+	// Announced; now the look: either this sees who waits for a slot, or they
+	// see the stream.
+	if t.e.waiting.Load() > 0 && t.e.oldest() != nil {
+		t.yield()
+	}
+}
+
+// adopt counts a stream that has been opened; false: the set has been closed.
+func (t *warmSet) adopt(s *warmStream) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
+	all := append(slices.Clone(*t.all.Load()), s)
+	t.all.Store(&all)
+	t.opened++
+	return true
+}
+
+// discard forgets a stream that has failed.
+func (t *warmSet) discard(s *warmStream) {
+	t.mu.Lock()
+	t.dropAndUnlock(s)
+}
+
+// dropAndUnlock forgets s, which is not idle, and ends it.
+func (t *warmSet) dropAndUnlock(s *warmStream) {
+	t.forgetLocked(s)
+	t.vacateLocked()
+	t.mu.Unlock()
+	t.kick()
+	s.end()
+}
+
+func (t *warmSet) forgetLocked(s *warmStream) {
+	all := slices.DeleteFunc(slices.Clone(*t.all.Load()), func(o *warmStream) bool { return o == s })
+	t.past.Add(s.used.Load())
+	t.all.Store(&all)
+	t.retired++
+}
+
+// vacateLocked gives a place up, to the oldest caller who waits for one.
+func (t *warmSet) vacateLocked() {
+	if w := t.line.firstIdle(); w != nil && !t.closed {
+		w.open = true
+		t.line.remove(w)
+		w.served <- struct{}{}
+		return
+	}
+	t.places--
+	t.checkEmptyLocked()
+}
+
+func (t *warmSet) vacate() {
+	t.mu.Lock()
+	t.vacateLocked()
+	t.mu.Unlock()
+}
+
+func (t *warmSet) checkEmptyLocked() {
+	if t.closed && t.places == 0 && !t.over {
+		t.over = true
+		close(t.empty)
+	}
+}
+
+// end resets the stream, if it has not ended, and gives its slot back when
+// gRPC has let go of it.
+func (s *warmStream) end() {
+	s.cancel()
+	s.lease.Release()
+}
+
+// yield closes the coldest idle stream whose slot somebody else can have.
+func (t *warmSet) yield() bool {
+	t.mu.Lock()
+	for i, s := range t.idle {
+		if !s.welcome() {
+			continue // it goes anyway
+		}
+		t.resting = true // what is opened now would only have to yield again
+		t.takeLocked(i)
+		t.dropAndUnlock(s)
+		return true
+	}
+	t.mu.Unlock()
+	return false
+}
+
+// takeLocked takes the idle stream at i out of the stack.
+func (t *warmSet) takeLocked(i int) *warmStream {
+	s := t.idle[i]
+	t.idle = slices.Delete(t.idle, i, i+1)
+	if i < t.low {
+		t.low--
+	}
+	return s
+}
+
+// shut lets nothing new in and closes what is idle.
+func (t *warmSet) shut() {
+	t.mu.Lock()
+	t.closed = true
+	t.line.refuseLocked(&Error{EnclaveID: t.e.id, Reason: ErrClosed})
+	idle := t.idle
+	t.idle, t.low = nil, 0
+	for _, s := range idle {
+		t.forgetLocked(s)
+		t.places--
+	}
+	t.checkEmptyLocked()
+	t.mu.Unlock()
+	for _, s := range idle {
+		s.end()
+	}
+}
+
+// cut resets the streams that are out, and returns how many.
+func (t *warmSet) cut() int {
+	out := *t.all.Load()
+	for _, s := range out {
+		s.watch.fire(cutOff)
+		s.cancel()
+	}
+	return len(out)
+}
+
+// idleNow returns how many streams are idle.
+func (t *warmSet) idleNow() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.idle)
+}
+
+// exchanges returns how many exchanges have ever begun.
+func (t *warmSet) exchanges() uint64 {
+	n := t.past.Load()
+	for _, s := range *t.all.Load() {
+		n += s.used.Load()
+	}
+	return n
+}
