@@ -22,7 +22,7 @@ const (
 // holder's and the sweeper's.
 type watch struct {
 	mu       sync.Mutex
-	ctx      context.Context // nil: nothing to watch
+	ctx      context.Context // nil: nothing to look at
 	deadline time.Time       // of a caller who brought none; zero: no such
 	age      int             // sweeps since it began
 	stop     func() bool     // ends the AfterFunc
@@ -44,9 +44,6 @@ func (s *warmStream) begin(ctx context.Context, deadline time.Time) {
 	s.used.Add(1)
 	if s.set.e.dozing.Load() {
 		s.set.e.wakeKeeper()
-	}
-	if ctx.Done() == nil && deadline.IsZero() {
-		return
 	}
 	w := &s.watch
 	w.mu.Lock()
@@ -94,7 +91,7 @@ func (s *warmStream) look(now time.Time) (again bool) {
 	w := &s.watch
 	w.mu.Lock()
 	switch {
-	case w.ctx == nil || w.stop != nil || w.timer != nil || w.fired != notFired:
+	case w.ctx == nil || w.fired != notFired:
 	case w.ctx.Err() != nil || !w.deadline.IsZero() && !now.Before(w.deadline):
 		w.fired = callerEnded
 		w.mu.Unlock()
@@ -104,12 +101,13 @@ func (s *warmStream) look(now time.Time) (again bool) {
 		w.age++
 		again = true
 	default:
-		if w.ctx.Done() != nil {
+		if w.ctx.Done() != nil { // not asked before: the first Done of a context allocates
 			w.stop = context.AfterFunc(w.ctx, s.expire)
 		}
 		if !w.deadline.IsZero() {
 			w.timer = time.AfterFunc(w.deadline.Sub(now), s.expire)
 		}
+		w.ctx = nil
 	}
 	w.mu.Unlock()
 	return again
