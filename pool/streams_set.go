@@ -149,6 +149,9 @@ func (t *warmSet) adopt(s *warmStream) bool {
 	all := append(slices.Clone(*t.all.Load()), s)
 	t.all.Store(&all)
 	t.opened++
+	if t.places > t.opts.min {
+		t.kick() // it will have to go again
+	}
 	return true
 }
 
