@@ -179,7 +179,7 @@ func TestAStreamOutlivesRequestTimeoutAndItsOpenersDeadline(t *testing.T) {
 			t.Fatal(err)
 		}
 		cancel()
-		time.Sleep(time.Hour)
+		time.Sleep(time.Minute)
 		mustExchange(t, ss, "y")
 		if s := warmStats(ss); s.Opened != 1 || s.Exchanges != 2 {
 			t.Errorf("%+v, want one stream for both", s)
