@@ -90,12 +90,13 @@ func (c *call) Ended(o lb.Outcome) {
 }
 
 // refused tells whether err is a stream that the enclave reset with
-// REFUSED_STREAM, which promises that it was not processed (RFC 9113, 8.7).
-// gRPC says so in the text alone; should that change, such a call counts as
-// Unknown, which is the safe side.
+// REFUSED_STREAM, or named as one too many in a GOAWAY; both promise that it
+// was not processed (RFC 9113, 8.7 and 6.8). gRPC says so in the text alone;
+// should that change, such a call counts as Unknown, which is the safe side.
 func refused(err error) bool {
 	s, ok := status.FromError(err)
-	return ok && s.Code() == codes.Unavailable && strings.HasSuffix(s.Message(), "RST_STREAM with error code: REFUSED_STREAM")
+	return ok && s.Code() == codes.Unavailable &&
+		(strings.HasSuffix(s.Message(), "RST_STREAM with error code: REFUSED_STREAM") || s.Message() == "the connection is draining")
 }
 
 // relocate finds a slot on another connection than old for a call of which

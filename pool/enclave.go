@@ -49,6 +49,7 @@ type enclave struct {
 	orphans  atomic.Pointer[[]*conn] // closed, with slots that have not come back yet
 	status   atomic.Pointer[enclaveStatus]
 	warm     atomic.Pointer[[]*warmSet] // streams kept open
+	yielding atomic.Int32               // slots that idle ones of them are giving up
 
 	// How many connections there may be, and are decided on.
 	minConns, maxConns, wanted atomic.Int32

@@ -77,7 +77,7 @@ func (k *keeper) load() load {
 	l.inFlight, l.capacity = e.usage()
 	l.inFlight = max(l.inFlight-e.idleWarm(), 0) // idle streams give way
 	e.mu.Lock()
-	l.waiters = e.queue.len()
+	l.waiters = max(e.queue.len()-int(e.yielding.Load()), 0)
 	e.mu.Unlock()
 	return l
 }

@@ -268,30 +268,6 @@ func TestAnExchangeAfterARestFindsAFrozenEnclaveSoon(t *testing.T) {
 	})
 }
 
-func TestIdleStreamsAreNotProbedMoreThanAnIdleConnection(t *testing.T) {
-	probes := func(streams int) uint64 {
-		var n uint64
-		bubble(t, func(t *testing.T) {
-			_, p, _ := warm(t, nil, nil, pool.WithMinStreams(streams))
-			time.Sleep(10 * time.Second)
-			before := p.Stats().Enclaves["a"]
-			time.Sleep(time.Minute)
-			after := p.Stats().Enclaves["a"]
-			// A probe's answer is the only thing there is to read.
-			for i, c := range after.Connections {
-				if c.LastRead.Equal(before.Connections[i].LastRead) {
-					t.Errorf("connection %d has not been probed", i)
-				}
-			}
-			n = after.Acquires - before.Acquires
-		})
-		return n
-	}
-	if n := probes(20); n != 0 {
-		t.Errorf("%d streams opened in a minute of rest", n)
-	}
-}
-
 // Exchanges are cancelled at random moments, most of them in the middle. No
 // answer may come to another's request.
 func TestNobodyEverGetsANeighboursAnswer(t *testing.T) {

@@ -68,7 +68,7 @@ func (t *warmSet) open(ctx context.Context, l *Lease) (*warmStream, error) {
 		}
 	}()
 	var err error
-	s.rpc, err = t.owner.open(own, warmConn{l})
+	s.rpc, err = t.owner.open(own, warmConn{l, s})
 	switch {
 	case !stop() || err != nil && ctx.Err() != nil:
 		return nil, &Error{EnclaveID: t.e.id, Reason: ctx.Err(), Cause: fmt.Errorf("while a stream was being opened: %w", errors.Join(err, ctx.Err()))}
@@ -84,14 +84,21 @@ func (t *warmSet) open(ctx context.Context, l *Lease) (*warmStream, error) {
 }
 
 // warmConn is a lease whose stream may outlive Config.RequestTimeout.
-type warmConn struct{ *Lease }
+type warmConn struct {
+	*Lease
+	stream *warmStream
+}
 
 // NewStream implements grpc.ClientConnInterface.
 func (w warmConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	if err := w.begin(); err != nil {
 		return nil, err
 	}
-	return w.enclave.newStream(&call{Context: ctx, lease: w.Lease}, func() {}, w.end, desc, method, opts)
+	ended := func() {
+		w.end()
+		w.stream.yielded()
+	}
+	return w.enclave.newStream(&call{Context: ctx, lease: w.Lease}, func() {}, ended, desc, method, opts)
 }
 
 // openAhead opens a stream that nobody waits for, on a slot that is free. It

@@ -52,6 +52,8 @@ type warmStream struct {
 	cancel context.CancelFunc // resets the stream
 	used   atomic.Uint64      // exchanges begun
 	watch  watch
+	// yielding: somebody waits for its slot, which is on its way.
+	yielding atomic.Bool
 }
 
 func newWarmSet(ws *warmStreams, e *enclave) *warmSet {
@@ -218,11 +220,31 @@ func (t *warmSet) yield() bool {
 		}
 		t.resting = true // what is opened now would only have to yield again
 		t.takeLocked(i)
-		t.dropAndUnlock(s)
+		t.forgetLocked(s)
+		t.vacateLocked()
+		t.mu.Unlock()
+		t.kick()
+		s.yielding.Store(true)
+		t.e.yielding.Add(1)
+		// Not here: the enclave's lock may be held, and a stream that is over
+		// already gives its slot back at once.
+		go func() {
+			s.end()
+			if s.lease.state.Load()&leaseBusy == 0 {
+				s.yielded()
+			}
+		}()
 		return true
 	}
 	t.mu.Unlock()
 	return false
+}
+
+// yielded is called when the slot of s has come back.
+func (s *warmStream) yielded() {
+	if s.yielding.Swap(false) {
+		s.set.e.yielding.Add(-1)
+	}
 }
 
 // takeLocked takes the idle stream at i out of the stack.
