@@ -91,19 +91,5 @@ func (k *keeper) countIdle() {
 func (e *enclave) refusal() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.refusalLocked(false)
-}
-
-// oldest returns the lease that the oldest caller in the queue waits for a
-// slot with; nil: nobody waits.
-func (e *enclave) oldest() *Lease {
-	if e.waiting.Load() == 0 {
-		return nil
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if w := e.queue.first(); w != nil {
-		return w.lease
-	}
-	return nil
+	return e.refusalLocked(untilBudget)
 }

@@ -19,14 +19,14 @@ type streamWaiter struct {
 	open   bool        // a place to open one
 	err    error
 
-	lease  *Lease             // what it waits in the enclave's queue with; nil: it does not
-	cancel context.CancelFunc // ends that wait
+	cancel context.CancelFunc // ends its wait in the enclave's queue; nil: it is not there
 }
 
 // streamLine is a list of waiters, oldest first. The set's lock guards it.
 type streamLine struct {
 	head, tail *streamWaiter
 	n          int
+	opening    int // how many of them wait in the enclave's queue
 }
 
 func (q *streamLine) first() *streamWaiter { return q.head }
@@ -34,22 +34,11 @@ func (q *streamLine) first() *streamWaiter { return q.head }
 // firstIdle returns the oldest that does not wait for a slot.
 func (q *streamLine) firstIdle() *streamWaiter {
 	for w := q.head; w != nil; w = w.next {
-		if w.lease == nil {
+		if w.cancel == nil {
 			return w
 		}
 	}
 	return nil
-}
-
-// waitsWith tells whether l is what one of the line waits in the enclave's
-// queue with. The two queues have the same order, so the first is the one.
-func (q *streamLine) waitsWith(l *Lease) bool {
-	for w := q.head; w != nil; w = w.next {
-		if w.lease != nil {
-			return w.lease == l
-		}
-	}
-	return false
 }
 
 func (q *streamLine) push(w *streamWaiter) {
@@ -60,7 +49,7 @@ func (q *streamLine) push(w *streamWaiter) {
 		q.head = w
 	}
 	q.tail = w
-	q.n++
+	q.count(w, 1)
 }
 
 // remove takes w out; false if it is not in the line any more.
@@ -79,8 +68,15 @@ func (q *streamLine) remove(w *streamWaiter) bool {
 		q.tail = w.prev
 	}
 	w.prev, w.next, w.queued = nil, nil, false
-	q.n--
+	q.count(w, -1)
 	return true
+}
+
+func (q *streamLine) count(w *streamWaiter, by int) {
+	q.n += by
+	if w.cancel != nil {
+		q.opening += by
+	}
 }
 
 // refuseLocked gives err to everyone who does not wait for a slot; those are
@@ -97,7 +93,7 @@ func (q *streamLine) refuseLocked(err error) {
 func (t *warmSet) serveLocked(w *streamWaiter, s *warmStream) {
 	t.line.remove(w)
 	w.stream = s
-	if w.lease != nil {
+	if w.cancel != nil {
 		w.cancel()
 	} else {
 		w.served <- struct{}{}
@@ -130,7 +126,7 @@ func (t *warmSet) acquire(ctx context.Context) (*warmStream, error) {
 		t.mu.Unlock()
 		return nil, t.gaveUp(err, 0)
 	}
-	if waiters := t.line.n; waiters >= t.e.cfg.Load().maxWaiters {
+	if waiters := t.line.n - t.line.opening; waiters >= t.e.cfg.Load().maxWaiters {
 		t.mu.Unlock()
 		return nil, t.exhausted(fmt.Errorf("all %d streams in use, %d of at most %d waiters queued", t.opts.max, waiters, t.e.cfg.Load().maxWaiters))
 	}

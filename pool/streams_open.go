@@ -33,21 +33,21 @@ func (t *warmSet) openFor(ctx context.Context) (*warmStream, error) {
 func (t *warmSet) slotFor(ctx context.Context) (*Lease, *warmStream, error) {
 	wait, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w := &streamWaiter{lease: t.e.newLease(), cancel: cancel}
+	w := &streamWaiter{cancel: cancel}
 	t.mu.Lock()
 	t.line.push(w)
 	t.mu.Unlock()
-	err := t.e.take(wait, w.lease, false)
+	l, err := t.e.take(wait, untilBudget)
 	t.mu.Lock()
 	t.line.remove(w)
 	t.mu.Unlock()
 	switch {
 	case w.stream == nil && err == nil:
-		return w.lease, nil, nil
+		return l, nil, nil
 	case w.stream == nil:
 		return nil, nil, err
 	case err == nil: // both at the same moment
-		w.lease.Release()
+		l.Release()
 	}
 	return nil, w.stream, nil
 }
@@ -98,7 +98,7 @@ func (w warmConn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method s
 		w.end()
 		w.stream.yielded()
 	}
-	return w.enclave.newStream(&call{Context: ctx, lease: w.Lease}, func() {}, ended, desc, method, opts)
+	return w.enclave().newStream(&call{Context: ctx, lease: w.Lease}, func() {}, ended, desc, method, opts)
 }
 
 // openAhead opens a stream that nobody waits for, on a slot that is free. It
@@ -133,17 +133,15 @@ func (e *enclave) spare() *Lease {
 	if e.waiting.Load() > 0 {
 		return nil
 	}
-	conn := e.reserve(nil)
+	s := e.reserve(nil)
 	switch {
-	case conn == nil:
+	case s.conn == nil:
 		return nil
-	case conn.crowded(): // the server's only stream is for probes while idle
-		e.release(conn)
+	case s.conn.crowded(): // the server's only stream is for probes while idle
+		e.release(s.conn)
 		return nil
 	}
-	l := e.newLease()
-	l.conn.Store(conn)
-	return l
+	return s.lease()
 }
 
 // movable tells whether err is that of a request which the enclave has

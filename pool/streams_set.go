@@ -115,28 +115,28 @@ func (s *warmStream) welcome() bool {
 }
 
 // put takes a stream back, for the oldest caller who waits for one or to wait
-// idle.
+// idle. While others than its own callers wait for a slot it is closed, so
+// that its slot goes to the oldest of them all.
 func (t *warmSet) put(s *warmStream) {
-	first := t.e.oldest()
 	t.mu.Lock()
 	if t.closed || !s.welcome() || t.opts.maxExchanges > 0 && s.used.Load() >= uint64(t.opts.maxExchanges) {
 		t.dropAndUnlock(s)
 		return
 	}
 	if w := t.line.first(); w != nil {
-		if first == nil || t.line.waitsWith(first) {
-			t.serveLocked(w, s)
-			t.mu.Unlock()
-		} else {
-			t.dropAndUnlock(s) // somebody else waits for a slot, and is first
+		if int(t.e.waiting.Load()) > t.line.opening {
+			t.dropAndUnlock(s)
+			return
 		}
+		t.serveLocked(w, s)
+		t.mu.Unlock()
 		return
 	}
 	t.idle = append(t.idle, s)
 	t.mu.Unlock()
 	// Announced; now the look: either this sees who waits for a slot, or they
 	// see the stream.
-	if t.e.waiting.Load() > 0 && t.e.oldest() != nil {
+	if t.e.waiting.Load() > 0 {
 		t.yield()
 	}
 }

@@ -370,6 +370,7 @@ func TestWhatOpenReturnsIsReturned(t *testing.T) {
 		_, err = ss.Exchange(t.Context(), "b", value("x"))
 		poolError(t, err, "b", pool.ErrUnknownEnclave, codes.NotFound)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if n := stats(p, "a").InFlight; n > 16 {
 			t.Errorf("%d slots are held, some of them for streams that were never opened", n)
 		}
