@@ -7,7 +7,8 @@
 // reach an enclave for the target syntax described at [Enclave].
 //
 // Start with [New] and [Pool.Conn]; [Pool.Acquire] is the same in two steps.
-// Inside, slots.go holds the admission, keeper.go the life of connections.
+// Inside, slots.go holds the admission, keeper.go the life of connections,
+// streams_set.go the warm streams.
 //
 // # What a failure means
 //
@@ -15,8 +16,9 @@
 // the call got, and so which failures are safe to repeat:
 //
 //   - [NotSent]: no byte of it left this process. Safe to repeat, always.
-//   - [Refused]: the enclave reset the stream with REFUSED_STREAM, which promises
-//     that it was not processed (RFC 9113, section 8.7). Safe to repeat, always.
+//   - [Refused]: the enclave reset the stream with REFUSED_STREAM, or left it out
+//     of its GOAWAY, which promises that it was not processed (RFC 9113, sections
+//     8.7 and 6.8). Safe to repeat, always.
 //   - [Unknown]: it was sent and no answer came. The enclave may or may not have
 //     executed it. Safe to repeat only if the method is idempotent.
 //
@@ -40,5 +42,15 @@
 // throttling, and the pool repeats, within the same maxAttempts, what gRPC leaves
 // lost: a unary call whose answer had begun, or whose repetition was queued on a
 // connection that closed. Streams that have carried an answer are repeated by
-// nobody but their caller.
+// nobody but their caller, or by [Streams].
+//
+// # Warm streams
+//
+// A message on an open bidirectional stream costs about a fifth of a unary call.
+// [NewStreams] keeps such streams open to every enclave and sends each request on
+// one of its own: [Streams.Exchange] for one request, [Streams.Acquire] for
+// several in a row. A deadline ends its exchange and resets that one stream; what
+// was certainly not processed moves to another stream by itself, what may have
+// been is repeated only [WithIdempotent]. [Streams] says what the enclave has to
+// do. In return the enclave sees no metadata per request.
 package pool

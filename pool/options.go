@@ -97,7 +97,7 @@ func WithServiceConfig(json string) Option {
 // WithLeaseTracking makes the pool remember where every lease was acquired, for
 // finding those that are never released: EnclaveStats.Leases lists what is out,
 // and one that has been out for a minute is logged. It costs a lock and a stack
-// trace a lease, so it is for debugging.
+// trace a lease, so it is for debugging. Warm streams are not leases.
 func WithLeaseTracking() Option {
 	return func(o *options) { o.trackLeases = true }
 }

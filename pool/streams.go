@@ -27,7 +27,16 @@ import (
 // stream between two requests. An enclave that ends a stream with OK promises
 // that it has not processed a request that it has not answered: such a request
 // is sent again on another stream, as is one that was not sent or that the
-// enclave refused (see [Disposition]).
+// enclave refused (see [Disposition]). The pool ends a stream by resetting it:
+// the context of its handler ends.
+//
+// # What it costs
+//
+// Measured with 32-byte messages, both ends in one process: an exchange
+// allocates nothing of its own. What there is, some 28 allocations, is gRPC's
+// and protobuf's on both ends: the two messages and their buffers, a data frame
+// each, window updates. An exchange that takes longer than 16 ms, or that no idle
+// stream was there for, allocates to watch its context and to wait.
 type Streams[Req, Res any] struct{ *warmStreams }
 
 // warmStreams is Streams without its types.

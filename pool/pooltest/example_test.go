@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/enclavepool/enclavepool/pool"
 	"github.com/enclavepool/enclavepool/pool/pooltest"
@@ -89,4 +90,31 @@ func ExampleNewMemory() {
 	}
 	_ = whatATestMayDo
 	// Output:
+}
+
+// TestSigningOverWarmStreams is what a test of warm streams may look like.
+func TestSigningOverWarmStreams(t *testing.T) {
+	enclave := pooltest.Start(t, func(s *grpc.Server) {
+		pooltest.ServeExchange(s, func(_ context.Context, digest []byte) ([]byte, error) {
+			return append([]byte("signature of "), digest...), nil
+		})
+	})
+	cfg := pool.DefaultConfig()
+	cfg.Enclaves = []pool.Enclave{{ID: "a", Target: enclave.Target()}}
+	p, err := pool.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close(t.Context())
+	streams := pool.NewStreams(p, pooltest.OpenExchange, pool.WithIdempotent())
+
+	for range 10 {
+		enclave.DropConns(1) // or Freeze, GracefulStop, Restart
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		reply, err := streams.Exchange(ctx, "a", wrapperspb.Bytes([]byte("invoice 7")))
+		cancel()
+		if err != nil || string(reply.Value) != "signature of invoice 7" {
+			t.Fatalf("%q, %v", reply.GetValue(), err)
+		}
+	}
 }
