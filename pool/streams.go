@@ -3,7 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -124,6 +124,7 @@ func (ws *warmStreams) setFor(e *enclave) *warmSet {
 	if ws.closed {
 		return nil
 	}
+	ws.sets = slices.DeleteFunc(slices.Clone(ws.sets), (*warmSet).orphaned)
 	for _, t := range ws.sets {
 		if t.e == e {
 			return t // somebody was faster
@@ -172,46 +173,4 @@ func (ss *Streams[Req, Res]) Exchange(ctx context.Context, enclaveID string, req
 		t.put(s)
 	}
 	return res, err
-}
-
-// Close lets nothing new in: callers that queue get ErrClosed at once, idle
-// streams are closed. It waits for the streams in callers' hands until ctx
-// ends; what is left then is reset, which fails its exchange with ErrClosed,
-// and the error counts it: an *Error for each such enclave, with ctx's error as
-// its Reason. The pool goes on. Calling it again returns nil at once.
-//
-// The pool's own Close closes warm streams too.
-func (ss *Streams[Req, Res]) Close(ctx context.Context) error {
-	ss.mu.Lock()
-	sets := ss.sets
-	closed := ss.closed
-	ss.closed = true
-	ss.mu.Unlock()
-	if closed {
-		return nil
-	}
-	errs := make([]error, len(sets))
-	var closing sync.WaitGroup
-	for i, t := range sets {
-		closing.Go(func() { errs[i] = t.close(ctx) })
-	}
-	closing.Wait()
-	return errors.Join(errs...)
-}
-
-// close lets nothing new in, waits for the streams that are out until ctx
-// ends, and resets the rest.
-func (t *warmSet) close(ctx context.Context) (err error) {
-	t.shut()
-	select {
-	case <-t.empty:
-	case <-ctx.Done():
-		if n := t.cut(); n > 0 {
-			err = &Error{EnclaveID: t.e.id, Reason: ctx.Err(), Disposition: Unknown,
-				Cause: fmt.Errorf("%d streams in use were reset", n)}
-		}
-	}
-	t.cancel()
-	t.e.removeWarm(t)
-	return err
 }

@@ -116,7 +116,7 @@ func attempt[Req, Res any](ctx context.Context, deadline time.Time, s *warmStrea
 	}
 	fired := s.over()
 	switch {
-	case err == nil && fired == notFired:
+	case err == nil && fired == notFired && !s.spent():
 		return res, answered, nil
 	case err == nil:
 		return res, answeredLast, nil

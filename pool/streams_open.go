@@ -12,17 +12,22 @@ import (
 // openFor opens a stream for a caller who has a place for one, on a slot taken
 // like any other, unless one is released sooner.
 func (t *warmSet) openFor(ctx context.Context) (*warmStream, error) {
+	opened := false
+	defer func() {
+		if !opened {
+			t.vacate()
+		}
+	}()
 	for try := 1; ; try++ {
 		l, s, err := t.slotFor(ctx)
 		if l == nil {
-			t.vacate()
 			return s, err
 		}
 		if s, err = t.open(ctx, l); err == nil {
+			opened = true
 			return s, nil
 		}
 		if !movable(err) || try == maxTries {
-			t.vacate()
 			return nil, err
 		}
 	}

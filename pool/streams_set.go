@@ -87,22 +87,19 @@ func (t *warmSet) pop(ctx context.Context) *warmStream {
 }
 
 func (t *warmSet) popLocked() *warmStream {
-	n := len(t.idle) - 1
-	if n < 0 {
-		return nil
+	for n := len(t.idle) - 1; n >= 0; n-- {
+		s := t.idle[n]
+		if !s.welcome() {
+			continue // the keeping goroutine is about to close it
+		}
+		t.idle = slices.Delete(t.idle, n, n+1)
+		t.low = min(t.low, n)
+		if len(t.idle) == 0 && t.opening == 0 && !t.resting && t.places < t.opts.max && t.opts.min > 0 {
+			t.kick() // for one more, ahead of need
+		}
+		return s
 	}
-	s := t.idle[n]
-	if !s.welcome() {
-		t.kick() // its connection admits no more; the others may have gone too
-		return nil
-	}
-	t.idle[n] = nil
-	t.idle = t.idle[:n]
-	t.low = min(t.low, n)
-	if n == 0 && t.opening == 0 && !t.resting && t.places < t.opts.max && t.opts.min > 0 {
-		t.kick() // for one more, ahead of need
-	}
-	return s
+	return nil
 }
 
 // welcome tells whether s may be used, and wait idle: its connection admits
@@ -114,12 +111,20 @@ func (s *warmStream) welcome() bool {
 	return used <= limit && limit > 0 && (limit > 1 || !c.crowded())
 }
 
+// spent tells whether s is to be closed after its exchange: it has had its
+// number of them, or its connection admits no more.
+func (s *warmStream) spent() bool {
+	n := s.set.opts.maxExchanges
+	_, limit := s.lease.conn.Load().slots.load()
+	return limit == 0 || n > 0 && s.used.Load() >= uint64(n)
+}
+
 // put takes a stream back, for the oldest caller who waits for one or to wait
 // idle. While others than its own callers wait for a slot it is closed, so
 // that its slot goes to the oldest of them all.
 func (t *warmSet) put(s *warmStream) {
 	t.mu.Lock()
-	if t.closed || !s.welcome() || t.opts.maxExchanges > 0 && s.used.Load() >= uint64(t.opts.maxExchanges) {
+	if t.closed || !s.welcome() {
 		t.dropAndUnlock(s)
 		return
 	}
@@ -197,13 +202,6 @@ func (t *warmSet) vacate() {
 	t.mu.Unlock()
 }
 
-func (t *warmSet) checkEmptyLocked() {
-	if t.closed && t.places == 0 && !t.over {
-		t.over = true
-		close(t.empty)
-	}
-}
-
 // end resets the stream, if it has not ended, and gives its slot back when
 // gRPC has let go of it.
 func (s *warmStream) end() {
@@ -255,34 +253,6 @@ func (t *warmSet) takeLocked(i int) *warmStream {
 		t.low--
 	}
 	return s
-}
-
-// shut lets nothing new in and closes what is idle.
-func (t *warmSet) shut() {
-	t.mu.Lock()
-	t.closed = true
-	t.line.refuseLocked(&Error{EnclaveID: t.e.id, Reason: ErrClosed})
-	idle := t.idle
-	t.idle, t.low = nil, 0
-	for _, s := range idle {
-		t.forgetLocked(s)
-		t.places--
-	}
-	t.checkEmptyLocked()
-	t.mu.Unlock()
-	for _, s := range idle {
-		s.end()
-	}
-}
-
-// cut resets the streams that are out, and returns how many.
-func (t *warmSet) cut() int {
-	out := *t.all.Load()
-	for _, s := range out {
-		s.watch.fire(cutOff)
-		s.cancel()
-	}
-	return len(out)
 }
 
 // idleNow returns how many streams are idle.
