@@ -75,7 +75,7 @@ func (c *call) Ended(o lb.Outcome) {
 	}
 	if o.Answered {
 		c.outcome.Or(outcomeUnknown | outcomeAnswered)
-		c.lease.conn.Load().useful.Store(true)
+		c.lease.conn.Load().answered()
 		return
 	}
 	c.outcome.And(^uint32(outcomeAnswered))
@@ -234,9 +234,7 @@ func (s *stream) RecvMsg(m any) error {
 	if err != nil {
 		return s.explain(err)
 	}
-	if c := s.call.lease.conn.Load(); !c.useful.Load() {
-		c.useful.Store(true) // the stream may outlive the connection
-	}
+	s.call.lease.conn.Load().answered() // the stream may outlive the connection
 	return nil
 }
 

@@ -101,6 +101,14 @@ func (c *conn) allow() {
 	}
 }
 
+// answered notes that a call on the connection has been. Most times it has been
+// noted already, and looking costs less than writing.
+func (c *conn) answered() {
+	if !c.useful.Load() {
+		c.useful.Store(true)
+	}
+}
+
 // age returns how long ago the connection was admitted.
 func (c *conn) age(now time.Time) time.Duration {
 	c.mu.Lock()

@@ -27,6 +27,7 @@ type Pool struct {
 	config   Config     // the last one applied
 	records  map[string]*record
 	retiring []*retirement
+	streams  []*warmStreams
 	events   events
 	views    views
 	closed   atomic.Bool

@@ -44,4 +44,5 @@ func (k *keeper) setRamp(steps int32) {
 		}
 		c.mu.Unlock()
 	}
+	k.e.kickWarm() // idle streams may be over the limit now
 }

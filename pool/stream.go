@@ -56,7 +56,7 @@ func (s *Stream[Req, Res]) Exchange(ctx context.Context, req *Req) (*Res, error)
 	}()
 	var res *Res
 	var err error
-	res, s.warm, err = exchange[Req, Res](ctx, s.set, s.warm, req)
+	res, s.warm, err = exchange[Req, Res](ctx, s.set, s.warm, untilBudget, req)
 	return res, err
 }
 

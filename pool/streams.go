@@ -88,9 +88,7 @@ func NewStreams[Req, Res any](p *Pool, open func(context.Context, grpc.ClientCon
 		}
 		return s, nil
 	}
-	for _, e := range p.all() {
-		ws.setFor(e)
-	}
+	p.keepWarm(ws)
 	return &Streams[Req, Res]{ws}
 }
 
@@ -137,6 +135,15 @@ func (ws *warmStreams) setFor(e *enclave) *warmSet {
 	return t
 }
 
+// forget drops the streams to an enclave that is no more.
+func (ws *warmStreams) forget(t *warmSet) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if !ws.closed { // else Close has the list
+		ws.sets = slices.DeleteFunc(slices.Clone(ws.sets), func(o *warmSet) bool { return o == t })
+	}
+}
+
 // Acquire takes a stream for any number of exchanges, one after another. It
 // takes an idle one, else opens one through the pool's queue or, with the
 // maximum open, waits in a queue of its own for one to be released, first come
@@ -147,30 +154,52 @@ func (ws *warmStreams) setFor(e *enclave) *warmSet {
 // ErrDraining, ErrClosed (the pool or the Streams), ErrConfig, or ctx's error;
 // or with what open returned.
 func (ss *Streams[Req, Res]) Acquire(ctx context.Context, enclaveID string) (*Stream[Req, Res], error) {
-	t, err := ss.set(enclaveID)
-	if err != nil {
-		return nil, err
-	}
-	s := t.pop(ctx)
-	if s == nil {
-		if s, err = t.acquire(ctx); err != nil {
+	for {
+		t, err := ss.set(enclaveID)
+		if err != nil {
+			return nil, err
+		}
+		s := t.pop(ctx)
+		if s == nil {
+			s, err = t.acquire(ctx, untilBudget)
+		}
+		if err == nil {
+			return &Stream[Req, Res]{set: t, warm: s}, nil
+		}
+		if !t.moved(err) {
 			return nil, err
 		}
 	}
-	return &Stream[Req, Res]{set: t, warm: s}, nil
 }
 
 // Exchange is Acquire, [Stream.Exchange] and Release in one, and cheaper.
 // Without a deadline in ctx, Config.RequestTimeout is one, for the wait and the
 // exchange together.
 func (ss *Streams[Req, Res]) Exchange(ctx context.Context, enclaveID string, req *Req) (*Res, error) {
-	t, err := ss.set(enclaveID)
-	if err != nil {
-		return nil, err
+	for {
+		t, err := ss.set(enclaveID)
+		if err != nil {
+			return nil, err
+		}
+		res, err := exchangeOnce[Req, Res](ctx, t, untilBudget, req)
+		if err == nil || !t.moved(err) {
+			return res, err
+		}
 	}
-	res, s, err := exchange[Req, Res](ctx, t, t.pop(ctx), req)
+}
+
+// exchangeOnce is an exchange that takes a stream and gives it back.
+func exchangeOnce[Req, Res any](ctx context.Context, t *warmSet, p patience, req *Req) (*Res, error) {
+	res, s, err := exchange[Req, Res](ctx, t, t.pop(ctx), p, req)
 	if s != nil {
 		t.put(s)
 	}
 	return res, err
+}
+
+// moved tells whether err is that of a caller who came when a reload had just
+// put another enclave in the place of this one.
+func (t *warmSet) moved(err error) bool {
+	var e *Error
+	return t.e.replaced.Load() && errors.As(err, &e) && e.Reason == ErrDraining && e.Disposition == NotSent
 }

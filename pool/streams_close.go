@@ -23,6 +23,9 @@ func (ss *Streams[Req, Res]) Close(ctx context.Context) error {
 	if closed {
 		return nil
 	}
+	if ss.err == nil {
+		ss.pool.letCool(ss.warmStreams)
+	}
 	errs := make([]error, len(sets))
 	var closing sync.WaitGroup
 	for i, t := range sets {
@@ -53,7 +56,7 @@ func (t *warmSet) close(ctx context.Context) (err error) {
 func (t *warmSet) shut() {
 	t.mu.Lock()
 	t.closed = true
-	t.line.refuseLocked(&Error{EnclaveID: t.e.id, Reason: ErrClosed})
+	t.line.refuseLocked(&Error{EnclaveID: t.e.id, Reason: ErrClosed}, untilContext)
 	idle := t.idle
 	t.idle, t.low = nil, 0
 	for _, s := range idle {

@@ -16,8 +16,8 @@ const maxTries = 4
 
 // exchange carries out one exchange on s, or on a stream it takes itself if s
 // is nil, and on others while req has certainly not been processed. It returns
-// the stream that the caller has now; nil: none.
-func exchange[Req, Res any](ctx context.Context, t *warmSet, s *warmStream, req *Req) (*Res, *warmStream, error) {
+// the stream that the caller has now; nil: none. p is the caller's patience.
+func exchange[Req, Res any](ctx context.Context, t *warmSet, s *warmStream, p patience, req *Req) (*Res, *warmStream, error) {
 	var deadline time.Time
 	if d := t.e.cfg.Load().requestTimeout; d > 0 {
 		if _, ok := ctx.Deadline(); !ok {
@@ -28,7 +28,7 @@ func exchange[Req, Res any](ctx context.Context, t *warmSet, s *warmStream, req 
 	for tries, most := 1, 0; ; tries++ {
 		if s == nil {
 			var err error
-			if s, err = t.acquireBy(ctx, deadline); err != nil {
+			if s, err = t.acquireBy(ctx, deadline, p); err != nil {
 				return nil, nil, afterUnknown(err, unknown)
 			}
 		}
@@ -76,7 +76,7 @@ func cmpOr(a, b error) error {
 }
 
 // acquireBy is acquire under a deadline as well, if it is not zero.
-func (t *warmSet) acquireBy(ctx context.Context, deadline time.Time) (*warmStream, error) {
+func (t *warmSet) acquireBy(ctx context.Context, deadline time.Time, patience patience) (*warmStream, error) {
 	if s := t.pop(ctx); s != nil {
 		return s, nil
 	}
@@ -85,7 +85,7 @@ func (t *warmSet) acquireBy(ctx context.Context, deadline time.Time) (*warmStrea
 		ctx, cancel = context.WithDeadline(ctx, deadline)
 		defer cancel()
 	}
-	return t.acquire(ctx)
+	return t.acquire(ctx, patience)
 }
 
 // fate is how an attempt ended.

@@ -5,6 +5,24 @@ import "slices"
 // What an enclave has to know of the warm streams to it. A set's lock comes
 // after the enclave's: nothing here is called by a set that holds its own.
 
+// keepWarm starts keeping streams to every enclave, those of later Configs
+// included.
+func (p *Pool) keepWarm(ws *warmStreams) {
+	p.updating.Lock()
+	defer p.updating.Unlock()
+	p.streams = append(p.streams, ws)
+	for _, e := range p.all() {
+		ws.setFor(e)
+	}
+}
+
+// letCool is the end of keepWarm.
+func (p *Pool) letCool(ws *warmStreams) {
+	p.updating.Lock()
+	defer p.updating.Unlock()
+	p.streams = slices.DeleteFunc(p.streams, func(o *warmStreams) bool { return o == ws })
+}
+
 // warmSets returns the sets of warm streams, one for each Streams.
 func (e *enclave) warmSets() []*warmSet {
 	if sets := e.warm.Load(); sets != nil {
@@ -87,9 +105,10 @@ func (k *keeper) countIdle() {
 	}
 }
 
-// refusal returns why nobody may wait for a stream now; nil: one may.
-func (e *enclave) refusal() error {
+// refusal returns why somebody of such patience may not wait for a stream now;
+// nil: one may.
+func (e *enclave) refusal(patience patience) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.refusalLocked(untilBudget)
+	return e.refusalLocked(patience)
 }

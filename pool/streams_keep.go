@@ -28,6 +28,7 @@ func (t *warmSet) keep() {
 			return
 		case <-t.e.keeper.done:
 			t.shut()
+			t.owner.forget(t)
 			return
 		}
 	}
@@ -48,10 +49,13 @@ func (t *warmSet) refuse() {
 	if !waits {
 		return
 	}
-	if err := t.e.refusal(); err != nil {
-		t.mu.Lock()
-		t.line.refuseLocked(err)
-		t.mu.Unlock()
+	for _, p := range []patience{untilBudget, notAtAll} {
+		if err := t.e.refusal(p); err != nil {
+			t.mu.Lock()
+			t.line.refuseLocked(err, p)
+			t.mu.Unlock()
+			return
+		}
 	}
 }
 

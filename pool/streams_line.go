@@ -18,6 +18,8 @@ type streamWaiter struct {
 	stream *warmStream // a stream
 	open   bool        // a place to open one
 	err    error
+	// patience is how long it waits while the enclave is lost.
+	patience patience
 
 	cancel context.CancelFunc // ends its wait in the enclave's queue; nil: it is not there
 }
@@ -79,13 +81,17 @@ func (q *streamLine) count(w *streamWaiter, by int) {
 	}
 }
 
-// refuseLocked gives err to everyone who does not wait for a slot; those are
-// told by the enclave's queue.
-func (q *streamLine) refuseLocked(err error) {
-	for w := q.firstIdle(); w != nil; w = q.firstIdle() {
-		q.remove(w)
-		w.err = err
-		w.served <- struct{}{}
+// refuseLocked gives err to everyone who is no more patient than most and does
+// not wait for a slot; those are told by the enclave's queue.
+func (q *streamLine) refuseLocked(err error, most patience) {
+	for w := q.head; w != nil; {
+		next := w.next
+		if w.cancel == nil && w.patience <= most {
+			q.remove(w)
+			w.err = err
+			w.served <- struct{}{}
+		}
+		w = next
 	}
 }
 
@@ -101,8 +107,8 @@ func (t *warmSet) serveLocked(w *streamWaiter, s *warmStream) {
 }
 
 // acquire is pop for a caller who may wait, and open a stream.
-func (t *warmSet) acquire(ctx context.Context) (*warmStream, error) {
-	refusal := t.e.refusal()
+func (t *warmSet) acquire(ctx context.Context, patience patience) (*warmStream, error) {
+	refusal := t.e.refusal(patience)
 	t.mu.Lock()
 	if t.closed {
 		t.mu.Unlock()
@@ -120,7 +126,7 @@ func (t *warmSet) acquire(ctx context.Context) (*warmStream, error) {
 	if t.places < t.opts.max {
 		t.places++
 		t.mu.Unlock()
-		return t.openFor(ctx)
+		return t.openFor(ctx, patience)
 	}
 	if err := ctx.Err(); err != nil {
 		t.mu.Unlock()
@@ -130,7 +136,7 @@ func (t *warmSet) acquire(ctx context.Context) (*warmStream, error) {
 		t.mu.Unlock()
 		return nil, t.exhausted(fmt.Errorf("all %d streams in use, %d of at most %d waiters queued", t.opts.max, waiters, t.e.cfg.Load().maxWaiters))
 	}
-	w := &streamWaiter{served: make(chan struct{}, 1)}
+	w := &streamWaiter{served: make(chan struct{}, 1), patience: patience}
 	t.line.push(w)
 	t.mu.Unlock()
 	return t.wait(ctx, w)
@@ -168,7 +174,7 @@ func (t *warmSet) wait(ctx context.Context, w *streamWaiter) (*warmStream, error
 		<-w.served // at the same moment; what it got is kept
 	}
 	if w.open {
-		return t.openFor(ctx) // the slot's wait is recorded, as it has just begun
+		return t.openFor(ctx, w.patience) // the slot's wait is recorded, as it has just begun
 	}
 	t.e.metrics.acquired(ctx, waited)
 	return w.stream, w.err

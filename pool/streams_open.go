@@ -11,7 +11,7 @@ import (
 
 // openFor opens a stream for a caller who has a place for one, on a slot taken
 // like any other, unless one is released sooner.
-func (t *warmSet) openFor(ctx context.Context) (*warmStream, error) {
+func (t *warmSet) openFor(ctx context.Context, patience patience) (*warmStream, error) {
 	opened := false
 	defer func() {
 		if !opened {
@@ -19,7 +19,7 @@ func (t *warmSet) openFor(ctx context.Context) (*warmStream, error) {
 		}
 	}()
 	for try := 1; ; try++ {
-		l, s, err := t.slotFor(ctx)
+		l, s, err := t.slotFor(ctx, patience)
 		if l == nil {
 			return s, err
 		}
@@ -35,14 +35,14 @@ func (t *warmSet) openFor(ctx context.Context) (*warmStream, error) {
 
 // slotFor waits for a slot in the enclave's queue, or for a stream that
 // somebody releases: it returns a lease, a stream or an error.
-func (t *warmSet) slotFor(ctx context.Context) (*Lease, *warmStream, error) {
+func (t *warmSet) slotFor(ctx context.Context, patience patience) (*Lease, *warmStream, error) {
 	wait, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w := &streamWaiter{cancel: cancel}
 	t.mu.Lock()
 	t.line.push(w)
 	t.mu.Unlock()
-	l, err := t.e.take(wait, untilBudget)
+	l, err := t.e.take(wait, patience)
 	t.mu.Lock()
 	t.line.remove(w)
 	t.mu.Unlock()

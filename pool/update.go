@@ -61,6 +61,11 @@ func (p *Pool) Update(cfg Config) error {
 	}
 	p.enclaves.Store(next)
 	p.views.changes.Add(1)
+	for _, ws := range p.streams {
+		for _, e := range fresh {
+			ws.setFor(e)
+		}
+	}
 	for _, e := range before.all {
 		if now := next.find(e.id); now != e {
 			p.retire(e, now != nil)

@@ -74,6 +74,7 @@ func (vs *views) renewLocked(p *Pool) *routing.View {
 func (e *enclave) member() routing.Member {
 	st := e.status.Load()
 	used, capacity := e.usage()
+	used = max(used-e.idleWarm(), 0) // they give way
 	state := st.state
 	e.mu.Lock()
 	if e.draining || e.closed {
