@@ -91,6 +91,9 @@ func TestTLSWorksFromEndToEndAndChecksTheAuthority(t *testing.T) {
 					if n := stats(p, "a").HealthyConns; n != 0 {
 						t.Errorf("%d connections were admitted", n)
 					}
+					if !errors.Is(err, pool.ErrPeerRejected) {
+						t.Errorf("Ready: %v; want ErrPeerRejected among the causes", err)
+					}
 					return
 				}
 				ready(t, p)

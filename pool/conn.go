@@ -26,11 +26,12 @@ type conn struct {
 	index   int // the place's
 	sub     *lb.Conn
 
-	ready  atomic.Bool   // gRPC can open streams on it
-	lost   chan struct{} // closed when it no longer can
-	useful atomic.Bool   // a call has been answered on it
-	closed atomic.Bool   // its socket is closed, or has failed
-	tap    atomic.Pointer[h2tap.Conn]
+	ready   atomic.Bool   // gRPC can open streams on it
+	lost    chan struct{} // closed when it no longer can
+	useful  atomic.Bool   // a call has been answered on it
+	secured atomic.Bool   // the handshake was one of the transport credentials', not plaintext
+	closed  atomic.Bool   // its socket is closed, or has failed
+	tap     atomic.Pointer[h2tap.Conn]
 
 	mu         sync.Mutex
 	raw        net.Conn // what the dialer made, below any TLS
@@ -207,7 +208,7 @@ func (c *conn) Closed(err error) {
 	if errors.Is(err, net.ErrClosed) {
 		err = errClosedHere
 	}
-	c.note(err)
+	c.note(lateRejection(err))
 	c.closed.Store(true)
 	c.enclave.keeper.post(func(k *keeper) { k.gone(c) })
 }

@@ -29,6 +29,7 @@ type keeper struct {
 	rampAt    time.Time // when the limits are next doubled; zero: they are whole
 	full      fullness
 	probing   probing
+	shunning  bool // the peer was rejected, and that has been said
 
 	mu   sync.Mutex
 	mail []func(*keeper)

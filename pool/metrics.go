@@ -135,9 +135,10 @@ const (
 	attemptConnected = iota
 	attemptFailed
 	attemptTimedOut
+	attemptRejected
 )
 
-var attemptResults = [...]string{attemptConnected: "connected", attemptFailed: "failed", attemptTimedOut: "timed_out"}
+var attemptResults = [...]string{attemptConnected: "connected", attemptFailed: "failed", attemptTimedOut: "timed_out", attemptRejected: "rejected"}
 
 // resetCodes is how many codes of RST_STREAM are told apart: those of RFC 9113
 // and one for all others.

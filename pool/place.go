@@ -20,9 +20,10 @@ type place struct {
 	conn    *conn // admitted
 	attempt *conn // not yet
 	backoff *reconnect.Backoff
-	next    time.Time // not before then is the next attempt made
-	cause   error     // why the last connection was lost or did not come about
-	served  bool      // a connection has been admitted here before
+	shunned *reconnect.Backoff // after a rejected peer; nil: it was none
+	next    time.Time          // not before then is the next attempt made
+	cause   error              // why the last connection was lost or did not come about
+	served  bool               // a connection has been admitted here before
 	state   breaker.State
 	rest    breaker.Cooldown
 	failed  bool // the last attempt has failed
@@ -114,6 +115,7 @@ func (k *keeper) admit(c *conn) {
 	}
 	p.served = true
 	p.rest.Back(now)
+	k.trusted(p)
 	k.mark(p, breaker.Admitted, nil, now)
 	if !k.outage.since.IsZero() {
 		k.recovered(breaker.Admitted, cause, now)
@@ -150,14 +152,19 @@ func (k *keeper) recovered(sig breaker.Signal, cause error, now time.Time) {
 // fail gives an attempt up and plans the next one.
 func (k *keeper) fail(p *place, cause error, now time.Time) {
 	index := p.index
+	cause = p.attempt.rejectedUs(cause)
 	k.abandon(p)
 	p.cause, p.failed = cause, true
-	if errors.Is(cause, context.DeadlineExceeded) {
+	wait := p.backoff.Next()
+	switch {
+	case errors.Is(cause, ErrPeerRejected):
+		k.e.attempts[attemptRejected].Add(1)
+		wait = k.shun(p, cause)
+	case errors.Is(cause, context.DeadlineExceeded):
 		k.e.attempts[attemptTimedOut].Add(1)
-	} else {
+	default:
 		k.e.attempts[attemptFailed].Add(1)
 	}
-	wait := p.backoff.Next()
 	p.next = now.Add(wait)
 	k.e.log.Debug("connection attempt failed", "conn", index, "cause", errText(cause), "next", wait)
 	if !k.outage.since.IsZero() {

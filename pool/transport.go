@@ -49,9 +49,10 @@ func (t tapCredentials) ClientHandshake(ctx context.Context, authority string, r
 		return secured, info, err
 	}
 	if err != nil {
-		c.note(fmt.Errorf("handshake: %w", err))
+		c.note(rejection(err))
 		return nil, nil, err
 	}
+	c.secured.Store(t.Info().SecurityProtocol != "insecure")
 	tap := h2tap.New(secured, c)
 	c.tap.Store(tap)
 	return tap, info, nil
