@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -106,9 +107,29 @@ func TestAnEnclaveThatIsNotServingIsNotAdmittedUntilItIs(t *testing.T) {
 func TestAnEnclaveWithoutAHealthServiceIsAdmitted(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		e := pooltest.NewMemory(t, (&service{}).register, pooltest.WithoutHealthService())
-		p := newPool(t, config(e), pool.WithDialer(e.Dialer()))
+		var logs logBook
+		p := newPool(t, config(e), pool.WithDialer(e.Dialer()), logs.option())
 		ready(t, p)
 		everyKindOfCall(t.Context(), t, client(p, "a"))
+		time.Sleep(time.Minute)
+		if s := stats(p, "a"); s.HealthyConns != 2 || s.Ejections != 0 {
+			t.Errorf("after a minute %d Healthy, %d ejections", s.HealthyConns, s.Ejections)
+		}
+		said := 0
+		for _, r := range logs.records(t) {
+			if text, _ := r["msg"].(string); strings.HasPrefix(text, "the enclave has no health service") {
+				said++
+			}
+		}
+		if said != 1 {
+			t.Errorf("that was said %d times", said)
+		}
+		e.Freeze() // its silence is a sign still
+		time.Sleep(5 * time.Second)
+		if s := stats(p, "a"); s.HealthyConns != 0 || s.Ejections != 2 {
+			t.Errorf("frozen: %d Healthy, %d ejections", s.HealthyConns, s.Ejections)
+		}
+		e.Thaw()
 	})
 }
 

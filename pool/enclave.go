@@ -62,6 +62,7 @@ type enclave struct {
 	// waiting is positive while a release has to look at the queue.
 	waiting atomic.Int32
 	dozing  atomic.Bool // the keeper wants to be told of the next call
+	mute    atomic.Bool // it has no health service, and that has been said
 	raised  atomic.Bool // the keeper has been told of a raised limit
 	waiters sync.Pool   // of *waiter; its own, so that channels stay in their synctest bubble
 

@@ -253,7 +253,7 @@ func (k *keeper) check(c *conn) {
 	k.probes.Go(func() {
 		ctx, cancel := context.WithDeadline(context.Background(), c.deadline)
 		defer cancel()
-		err := probe(ctx, c.sub)
+		err := k.e.probe(ctx, c.sub)
 		k.post(func(k *keeper) {
 			switch {
 			case c != c.place.attempt:

@@ -242,10 +242,16 @@ func brief(err error) error {
 }
 
 // probe is check for a connection that is not admitted yet: it has to answer,
-// and well. A server without the health service is taken to be well.
-func probe(ctx context.Context, sub *lb.Conn) error {
+// and well. A server without the health service says nothing of how it is: that
+// it answers at all, with UNIMPLEMENTED, is the sign that is taken instead.
+func (e *enclave) probe(ctx context.Context, sub *lb.Conn) error {
 	switch r, err := check(ctx, sub); {
-	case r == health.Serving, r == health.Unimplemented:
+	case r == health.Serving:
+		return nil
+	case r == health.Unimplemented:
+		if e.mute.CompareAndSwap(false, true) {
+			e.log.Info("the enclave has no health service; whether it answers at all decides")
+		}
 		return nil
 	case err != nil:
 		return err
