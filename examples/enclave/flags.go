@@ -9,6 +9,9 @@ import (
 	"math"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
 	"github.com/enclavepool/enclavepool/examples/internal/enclave"
 )
 
@@ -39,6 +42,7 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	fs.TextVar(&s.level, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	sign := fs.String("sign", string(enclave.SignReal), `"real" signatures, or "echo": the digest in place of one, for benchmarks`)
 	streams := fs.Uint64("stream-limit", enclave.DefaultMaxConcurrentStreams, "streams open at once on one connection, 1 or more; a fault lowers it for a while")
+	age := fs.Duration("max-conn-age", 0, "say GOAWAY to each connection at about this age, and let its calls finish; 0: never")
 	s.options.Faults.Flags(fs)
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -55,6 +59,12 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	}
 	if s.grace < 0 {
 		errs = append(errs, fmt.Errorf("-grace: %v is not valid: want 0 or more", s.grace))
+	}
+	if *age < 0 {
+		errs = append(errs, fmt.Errorf("-max-conn-age: %v is not valid: want 0 or more", *age))
+	}
+	if *age > 0 {
+		s.options.ServerOptions = append(s.options.ServerOptions, grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: *age}))
 	}
 	if *streams < 1 || *streams > math.MaxUint32-1 {
 		errs = append(errs, fmt.Errorf("-stream-limit: %d is not valid: want 1 to %d", *streams, uint32(math.MaxUint32-1)))

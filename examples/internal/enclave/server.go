@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -28,6 +29,8 @@ type Server struct {
 	count  counters
 	calls  atomic.Uint64 // calls that met the faults in force, to tell every n-th
 	faults atomic.Pointer[inForce]
+
+	serving atomic.Pointer[time.Time] // when it began
 
 	mu      sync.Mutex
 	conns   map[*conn]struct{}
@@ -63,6 +66,8 @@ func New(o Options) (*Server, error) {
 // Serve accepts connections from lis until Stop or Close, after which it returns nil, or until the
 // listener fails. It closes lis in either case. It may be called for several listeners.
 func (s *Server) Serve(lis net.Listener) error {
+	now := time.Now()
+	s.serving.CompareAndSwap(nil, &now)
 	if err := s.grpc.Serve(lis); !errors.Is(err, grpc.ErrServerStopped) {
 		return err
 	}

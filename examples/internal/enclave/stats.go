@@ -2,6 +2,7 @@ package enclave
 
 import (
 	"sync/atomic"
+	"time"
 
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
@@ -10,6 +11,8 @@ import (
 
 // Stats is a snapshot of what the enclave has done since it started.
 type Stats struct {
+	// ServingSince is when the enclave began to accept connections, by the system's clock; zero: it has not.
+	ServingSince time.Time `json:"serving_since,omitzero"`
 	// ConnectionsOpen is the number of connections open now.
 	ConnectionsOpen int `json:"connections_open"`
 	// ConnectionsAccepted counts all connections, those dropped at once included.
@@ -63,6 +66,9 @@ func (s *Server) Stats() Stats {
 		Exchanges:           s.count.exchanges.Load(),
 		Signatures:          s.count.signatures.Load(),
 		Keys:                s.keys.len(),
+	}
+	if at := s.serving.Load(); at != nil {
+		st.ServingSince = *at
 	}
 	for i, m := range methods {
 		if n := s.count.rpcs[i].Load(); n > 0 {

@@ -27,7 +27,9 @@ type Enclave struct {
 	*Process                  // the latest
 }
 
-func newEnclave(program, dir, id string, transport Transport, args []string) *Enclave {
+// NewEnclave returns an enclave without a process yet. program is the path of the fake enclave, dir an existing folder
+// for its sockets and its log, whose path is short; args are added to its arguments.
+func NewEnclave(program, dir, id string, transport Transport, args ...string) *Enclave {
 	e := &Enclave{ID: id, Target: transport.Address(dir, id), program: program, dir: dir, args: args}
 	e.web = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true, // nothing to leave behind, and nothing stale after a restart

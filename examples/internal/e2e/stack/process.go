@@ -27,6 +27,20 @@ type Process struct {
 	err  error // how it ended; set before done is closed
 }
 
+// Start runs a program, with env added to its environment, and waits for its first line on stdout. What it writes is
+// added to the file log.
+func Start(ctx context.Context, name, path, log string, env []string, args ...string) (*Process, error) {
+	p, err := start(name, path, log, env, args...)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.ready(ctx); err != nil {
+		p.Kill()
+		return nil, err
+	}
+	return p, nil
+}
+
 // start runs a program whose output is added to the file log.
 func start(name, path, log string, env []string, args ...string) (*Process, error) {
 	file, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -88,6 +102,13 @@ func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill() // fails only when it has ended
 	<-p.done
 }
+
+// Freeze stops the process where it is (SIGSTOP): its sockets stay open, and it answers nobody. It may go on for a
+// moment after Freeze has returned.
+func (p *Process) Freeze() error { return freeze(p.cmd.Process) }
+
+// Thaw lets a frozen process go on (SIGCONT).
+func (p *Process) Thaw() error { return thaw(p.cmd.Process) }
 
 // Stop asks the process to end (SIGTERM) and waits for that; when ctx ends first it is killed. The error is nil when it
 // ended with exit status 0.

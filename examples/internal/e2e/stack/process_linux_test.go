@@ -40,6 +40,36 @@ func TestProcessDiesWithTheOneThatStartedIt(t *testing.T) {
 	}
 }
 
+func TestFrozenProcessGoesOnWhenThawed(t *testing.T) {
+	p := helper(t, "serve", "argument")
+	if _, err := p.ready(limited(t)); err != nil {
+		t.Fatal(err)
+	}
+	reaches := func(want byte) {
+		t.Helper()
+		ctx := limited(t)
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for state(p.cmd.Process.Pid) != want {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				t.Fatalf("the process is in state %c, want %c", state(p.cmd.Process.Pid), want)
+			}
+		}
+	}
+	if err := p.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	reaches('T')
+	if err := p.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Stop(limited(t)); err != nil {
+		t.Error(err)
+	}
+}
+
 // ended reports whether a process is gone, or is a zombie that whoever inherited it has yet to reap.
 func ended(pid int) bool {
 	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {

@@ -50,7 +50,7 @@ func (s *Stack) launch(ctx context.Context, cfg Config) error {
 	errs := make([]error, len(cfg.Enclaves))
 	var wg sync.WaitGroup
 	for i, id := range cfg.Enclaves {
-		e := newEnclave(cfg.Programs["enclave"], cfg.Dir, id, cfg.Transport, cfg.EnclaveArgs)
+		e := NewEnclave(cfg.Programs["enclave"], cfg.Dir, id, cfg.Transport, cfg.EnclaveArgs...)
 		s.Enclaves = append(s.Enclaves, e)
 		wg.Go(func() { errs[i] = e.Start(ctx) })
 	}
