@@ -1,0 +1,80 @@
+package faults
+
+import (
+	"context"
+	"time"
+)
+
+// row1 kills the enclave under load and starts it again, over and over. The callers of the enclave are callers with a
+// choice: they go to the other one while theirs is out of rotation, and also with a call that was certainly not executed.
+//
+// The moment of the fault is the one before the signal is sent; a process takes a millisecond or so to die, and what is
+// begun until the pool has noticed may be lost with it. One caller has one call in flight, so if no caller loses two calls
+// to one kill, no more were lost than can have been in flight at one moment.
+var row1 = row{
+	number: 1,
+	fault:  "kill -9 of the enclave under load, another enclave healthy",
+	held:   "failures the callers see ≤ calls in flight at that instant; none after it left rotation; detected ≤ 5 ms",
+	how: "The callers prefer enclave a, and go to b while a is out of rotation, or when the pool says that nothing was sent. " +
+		"Detected is the time from the signal until Pool.Stats shows no healthy connection, looked at every 250 µs.",
+	run: func(ctx context.Context, r *rig, res *Result) error {
+		a, b, err := r.enclaves(ctx)
+		if err != nil {
+			return err
+		}
+		p, err := r.pool(ctx, config(a, b))
+		if err != nil {
+			return err
+		}
+		var detected []time.Duration
+		var all calls
+		inFlight, lost, mostLost := 0, 0, 0
+		for range r.times(20, 2) {
+			l := traffic{pool: p, rate: r.rate, choose: rotation{p, []string{"a", "b"}}.first, reroute: true}.start()
+			if err := sleep(ctx, 200*time.Millisecond); err != nil {
+				l.stop()
+				return err
+			}
+			killed := time.Now()
+			gone := make(chan error, 1)
+			var out time.Time
+			go func() {
+				var err error
+				out, err = awaitGone(ctx, p, "a")
+				gone <- err
+			}()
+			a.Kill()
+			err := <-gone
+			if err == nil {
+				err = sleep(ctx, 300*time.Millisecond)
+			}
+			made := l.stop()
+			if err != nil {
+				return err
+			}
+			all = append(all, made...)
+			detected = append(detected, out.Sub(killed))
+			failed := made.failed()
+			inFlight += len(made.on("a").inFlight(killed))
+			lost += len(failed)
+			mostLost = max(mostLost, len(failed))
+			res.must(failed.most() <= 1, "a caller lost %d calls to one kill", failed.most())
+			res.must(len(made.begun(time.Time{}, killed).where(func(c call) bool { return c.end.Before(killed) }).failed()) == 0, "calls failed before the kill")
+			late := failed.begun(out, time.Now())
+			res.must(len(late) == 0, "%d calls begun after the enclave had left rotation failed", len(late))
+			if err := a.Start(ctx); err != nil {
+				return err
+			}
+			if _, err := awaitFull(ctx, p, "a"); err != nil {
+				return err
+			}
+		}
+		kinds, wrong := all.kinds(unavailable)
+		res.Broken = append(res.Broken, wrong...)
+		res.timing("detected", detected, worst(5*time.Millisecond))
+		res.say("%d calls, %d in flight on the enclave at the kills; failed: %d (most at one kill: %d of %d callers)",
+			len(all), inFlight, lost, mostLost, callers)
+		res.say("with: %s", kinds)
+		return nil
+	},
+}

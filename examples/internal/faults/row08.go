@@ -1,0 +1,38 @@
+package faults
+
+import (
+	"context"
+	"time"
+)
+
+// row8 has an enclave that lets no connection grow old: it says GOAWAY, lets the calls in flight finish, and closes.
+var row8 = row{
+	number: 8,
+	fault:  "graceful GOAWAY: the server's MaxConnectionAge closes each connection after half a second, ±10 %",
+	held:   "0 failed calls",
+	how:    "15 s of calls without a retry policy.",
+	run: func(ctx context.Context, r *rig, res *Result) error {
+		a, err := r.enclave(ctx, "a", "-max-conn-age", "500ms")
+		if err != nil {
+			return err
+		}
+		p, err := r.pool(ctx, config(a))
+		if err != nil {
+			return err
+		}
+		l := traffic{pool: p, rate: r.rate, choose: to("a")}.start()
+		err = sleep(ctx, r.lasting(15*time.Second, 2*time.Second))
+		made := l.stop()
+		if err != nil {
+			return err
+		}
+		kinds, _ := made.kinds(nil)
+		stats := p.Stats().Enclaves["a"]
+		res.must(len(made.failed()) == 0, "%d calls failed: %s", len(made.failed()), kinds)
+		res.must(stats.Reconnects >= conns, "only %d connections were replaced", stats.Reconnects)
+		latencies := made.latencies()
+		res.say("%d connections replaced, %d calls, failed: %s", stats.Reconnects, len(made), kinds)
+		res.say("latency p50 %s, p99 %s, worst %s", short(quantile(latencies, 0.5)), short(quantile(latencies, 0.99)), short(quantile(latencies, 1)))
+		return nil
+	},
+}
