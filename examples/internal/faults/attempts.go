@@ -77,11 +77,14 @@ func busiest(list []attempt, length time.Duration) (most int) {
 	return most
 }
 
+// giveUp is how long it may take until one that was given up is seen to have ended.
+const giveUp = 10 * time.Millisecond
+
 // atOnce is the greatest number of the attempts that were under way at the same time.
 func atOnce(list []attempt) (most int) {
 	var ends []time.Time
 	for _, t := range list {
-		ends = slices.DeleteFunc(ends, func(end time.Time) bool { return !end.IsZero() && !end.After(t.begin) })
+		ends = slices.DeleteFunc(ends, func(end time.Time) bool { return !end.IsZero() && end.Before(t.begin.Add(giveUp)) })
 		ends = append(ends, t.end)
 		most = max(most, len(ends))
 	}

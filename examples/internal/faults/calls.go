@@ -22,6 +22,7 @@ type call struct {
 	begin, end time.Time
 	err        error
 	conn       uint64 // the connection it was sent on last; 0: none, or not known
+	attempts   int    // that gRPC made, where they are counted
 }
 
 func (c call) latency() time.Duration { return c.end.Sub(c.begin) }

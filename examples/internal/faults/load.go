@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -36,6 +37,8 @@ type traffic struct {
 	reroute bool
 	// timeout is the deadline of a call. 0: callTimeout.
 	timeout time.Duration
+	// count makes each call count the attempts that gRPC makes for it; the pool has to have an attemptCounter.
+	count bool
 	// padding is sent along as metadata, for calls that fill buffers.
 	padding string
 }
@@ -109,12 +112,17 @@ func (l *load) work(ctx context.Context, caller int, next time.Time, every time.
 }
 
 // one makes one call.
-func (t traffic) one() call {
-	c := call{begin: time.Now()}
+func (t traffic) one() (c call) {
+	c.begin = time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), t.timeout)
 	defer cancel()
 	if t.padding != "" {
 		ctx = metadata.AppendToOutgoingContext(ctx, "padding", t.padding)
+	}
+	if t.count {
+		var n *atomic.Int32
+		ctx, n = counted(ctx)
+		defer func() { c.attempts = int(n.Load()) }()
 	}
 	for {
 		var p peer.Peer

@@ -24,6 +24,8 @@ type Config struct {
 	Outage time.Duration
 	// Child is the environment with which this program, started anew, calls Child and nothing else.
 	Child []string
+	// Keep leaves the logs of pools and processes, and says where they are.
+	Keep bool
 	// Say is told of the progress, line by line.
 	Say func(string)
 }
@@ -58,7 +60,7 @@ type row struct {
 }
 
 // rows are all rows, by number.
-var rows = []row{row1, row2, row3, row4, row5, row6, row7, row8}
+var rows = []row{row1, row2, row3, row4, row5, row6, row7, row8, row11, row12, row13, row15, row16, row18, row21, row22, row23, row24}
 
 // Numbers are the numbers of all rows.
 func Numbers() []int {
@@ -90,7 +92,11 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if err != nil {
 		return rep, err
 	}
-	defer os.RemoveAll(dir)
+	if cfg.Keep {
+		defer cfg.Say("logs: " + dir)
+	} else {
+		defer os.RemoveAll(dir)
+	}
 	s := settings{transport: cfg.Transport, quick: cfg.Quick, outage: cfg.Outage, say: cfg.Say, child: cfg.Child}
 	bin := filepath.Join(dir, "bin")
 	if err := os.Mkdir(bin, 0o700); err != nil {
