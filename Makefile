@@ -28,6 +28,10 @@ lint: go-version ## gofmt, vet, staticcheck, package borders, govulncheck where 
 bench: go-version ## one table: admission and calls beside other pools, raw gRPC and an atomic floor
 	cd internal/bench && $(GO) run .
 
+.PHONY: faults
+faults: go-version ## the pool under real faults on real processes, beside what it is held to; a quarter of an hour
+	cd examples && $(GO) run ./faults
+
 .PHONY: conn-pool-test
 conn-pool-test: go-version ## the acceptance chain: tests, race test, examples, ghz against the gateway
 	scripts/conn-pool-test.sh

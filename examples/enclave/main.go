@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/enclavepool/enclavepool/examples/internal/enclave"
+	"github.com/enclavepool/enclavepool/examples/internal/stall"
 )
 
 func main() {
@@ -61,7 +63,9 @@ func serve(ctx context.Context, server *enclave.Server, s settings, stdout io.Wr
 		if err != nil {
 			return err
 		}
-		web := &http.Server{Handler: server.Control(), ReadHeaderTimeout: 5 * time.Second}
+		watch := stall.Start()
+		defer watch.Stop()
+		web := &http.Server{Handler: withStalls(server.Control(), watch), ReadHeaderTimeout: 5 * time.Second}
 		defer web.Close()
 		go func() { failed <- web.Serve(control) }()
 		ready += ", control on " + where(s.control, control)
@@ -80,6 +84,17 @@ func serve(ctx context.Context, server *enclave.Server, s settings, stdout io.Wr
 		s.options.Logger.Warn("calls in flight were cut", "grace", s.grace)
 	}
 	return nil
+}
+
+// withStalls adds GET /stalls to the control endpoint: the times in which this process did not get a processor, as JSON.
+func withStalls(control http.Handler, watch *stall.Watch) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", control)
+	mux.HandleFunc("GET /stalls", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(watch.Stalls()) // it can only fail when the client has gone
+	})
+	return mux
 }
 
 // where is the target as it was given, or for TCP the address listened on, since port 0 draws one.

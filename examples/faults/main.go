@@ -126,6 +126,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 func write(path string, report *faults.Report, args []string) error {
 	var b strings.Builder
-	report.Markdown(&b, faults.Today(), append([]string{"faults"}, args...))
+	report.Markdown(&b, strings.Join(append([]string{"go run ./faults"}, args...), " "))
 	return os.WriteFile(path, []byte(b.String()), 0o644)
 }

@@ -77,14 +77,14 @@ func busiest(list []attempt, length time.Duration) (most int) {
 	return most
 }
 
-// giveUp is how long it may take until one that was given up is seen to have ended.
+// giveUp is how long it may take until an attempt that was given up is seen to have ended.
 const giveUp = 10 * time.Millisecond
 
-// atOnce is the greatest number of the attempts that were under way at the same time.
-func atOnce(list []attempt) (most int) {
+// atOnce is the greatest number of the attempts that were under way at the same time, for longer than the grace.
+func atOnce(list []attempt, grace time.Duration) (most int) {
 	var ends []time.Time
 	for _, t := range list {
-		ends = slices.DeleteFunc(ends, func(end time.Time) bool { return !end.IsZero() && end.Before(t.begin.Add(giveUp)) })
+		ends = slices.DeleteFunc(ends, func(end time.Time) bool { return !end.IsZero() && !end.After(t.begin.Add(grace)) })
 		ends = append(ends, t.end)
 		most = max(most, len(ends))
 	}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/enclavepool/enclavepool/examples/internal/stall"
 	"github.com/enclavepool/enclavepool/pool"
 )
 
@@ -57,8 +58,8 @@ func Child(stdout io.Writer) error {
 	if err := p.Ready(ctx); err != nil {
 		return err
 	}
-	watch := watchStalls()
-	defer watch.close()
+	watch := stall.Start()
+	defer watch.Stop()
 	var loads []*load
 	for id := range e.Targets {
 		loads = append(loads, traffic{pool: p, rate: e.Rate, choose: to(id)}.start())
@@ -68,9 +69,8 @@ func Child(stdout io.Writer) error {
 	var a account
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()
-	v := newVerdicts(nil, p)
 	for known := uint64(0); ; {
-		for n := v.count(); known < n; known++ {
+		for n := ejections(p); known < n; known++ {
 			a.Ejected = append(a.Ejected, time.Now())
 		}
 		select {
@@ -84,7 +84,7 @@ func Child(stdout io.Writer) error {
 	for _, l := range loads {
 		made = append(made, l.stop()...)
 	}
-	a.Calls, a.Failed, a.Stalls = len(made), len(made.failed()), len(watch.list)
+	a.Calls, a.Failed, a.Stalls = len(made), len(made.failed()), len(watch.Stalls())
 	a.Kinds, _ = made.kinds(nil)
 	for _, s := range p.Stats().Enclaves {
 		a.Dials += s.Dials

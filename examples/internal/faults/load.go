@@ -56,6 +56,14 @@ type load struct {
 	calls calls
 }
 
+// every is the time from one call of a caller's to its next.
+func (t traffic) every() time.Duration {
+	if t.callers == 0 {
+		t.callers = callers
+	}
+	return time.Duration(float64(t.callers) / t.rate * float64(time.Second))
+}
+
 // start begins the load.
 func (t traffic) start() *load {
 	if t.callers == 0 {
@@ -66,7 +74,7 @@ func (t traffic) start() *load {
 	}
 	ctx, end := context.WithCancel(context.Background())
 	l := &load{t: t, end: end}
-	every := time.Duration(float64(t.callers) / t.rate * float64(time.Second))
+	every := t.every()
 	for i := range t.callers {
 		first := time.Now().Add(every * time.Duration(i) / time.Duration(t.callers))
 		l.done.Go(func() { l.work(ctx, i, first, every) })

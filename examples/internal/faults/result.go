@@ -16,6 +16,8 @@ type Result struct {
 	// Row is its number; Fault says what happens, Held what is asked of the pool then.
 	Row         int
 	Fault, Held string
+	// How says how that is measured.
+	How string
 	// Measured are the figures, one a line.
 	Measured []string
 	// Missed are the timings beyond their limit, Broken the behaviours that were not as they have to be.

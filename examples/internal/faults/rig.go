@@ -11,6 +11,7 @@ import (
 
 	"github.com/enclavepool/enclavepool/breaker"
 	"github.com/enclavepool/enclavepool/examples/internal/e2e/stack"
+	"github.com/enclavepool/enclavepool/examples/internal/stall"
 	"github.com/enclavepool/enclavepool/pool"
 )
 
@@ -39,7 +40,7 @@ type settings struct {
 	rate      float64       // calls per second that this machine bears beside everything else
 	say       func(string)
 	child     []string // environment that makes this program the child of row 7
-	stalls    *stalls
+	stalls    *stall.Watch
 }
 
 // close ends what the row started.

@@ -9,8 +9,8 @@ import (
 // choice: they go to the other one while theirs is out of rotation, and also with a call that was certainly not executed.
 //
 // A process takes some milliseconds to die, and what is begun until the pool has noticed may be lost with it. One caller
-// has one call in flight, so if no caller loses two calls to one kill, no more were lost than can have been in flight at
-// one moment.
+// has one call in flight, and one in 8 ms at the usual rate: if no caller loses two calls to one kill, no more were lost
+// than can have been in flight at one moment.
 var row1 = row{
 	number: 1,
 	fault:  "kill -9 of the enclave under load, another enclave healthy",
@@ -31,7 +31,8 @@ var row1 = row{
 		var all calls
 		inFlight, lost, mostLost := 0, 0, 0
 		for range r.times(20, 2) {
-			l := traffic{pool: p, rate: r.rate, choose: rotation{p, []string{"a", "b"}}.first, reroute: true}.start()
+			t := traffic{pool: p, rate: r.rate, choose: rotation{p, []string{"a", "b"}}.first, reroute: true}
+			l := t.start()
 			if err := sleep(ctx, 200*time.Millisecond); err != nil {
 				l.stop()
 				return err
@@ -64,10 +65,16 @@ var row1 = row{
 			inFlight += len(made.on("a").where(func(c call) bool { return c.begin.Before(out) && c.end.After(killed) }))
 			lost += len(failed)
 			mostLost = max(mostLost, len(failed))
-			res.must(failed.most() <= 1, "a caller lost %d calls to one kill", failed.most())
+			turns := 1 + int(out.Sub(killed)/t.every())
+			res.must(failed.most() <= turns, "a caller lost %d calls to one kill, and can have had %d in flight, one after the other, from the signal to its detection",
+				failed.most(), turns)
 			res.must(len(made.begun(time.Time{}, killed).where(func(c call) bool { return c.end.Before(killed) }).failed()) == 0, "calls failed before the kill")
 			late := failed.begun(out, time.Now())
-			res.must(len(late) == 0, "%d calls begun after the enclave had left rotation failed", len(late))
+			excused, err := r.excused(ctx, p, b, killed.Add(-time.Second))
+			if err != nil {
+				return err
+			}
+			res.must(len(late) == 0 || excused, "%d calls begun after the enclave had left rotation failed", len(late))
 			if err := a.Start(ctx); err != nil {
 				return err
 			}

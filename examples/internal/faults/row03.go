@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/enclavepool/enclavepool/breaker"
+	"github.com/enclavepool/enclavepool/examples/internal/e2e/stack"
+	"github.com/enclavepool/enclavepool/examples/internal/stall"
 	"github.com/enclavepool/enclavepool/pool"
 )
 
@@ -38,102 +40,155 @@ var row3 = row{
 			return err
 		}
 		lasting := r.lasting(30*time.Second, time.Second)
-		with, replaced, youths, killed, err := churn(ctx, r, config(a), lasting, a.Drop, pool.WithServiceConfig(retries))
+		with, err := churn(ctx, r, a, lasting, pool.WithServiceConfig(retries))
 		if err != nil {
 			return err
 		}
-		kinds, _ := with.kinds(nil)
-		res.must(len(with.failed()) == 0, "%d calls failed in spite of the retry policy: %s", len(with.failed()), kinds)
-		res.say("with a retry policy: %d connections closed, %d calls, failed: %d", killed, len(with), len(with.failed()))
+		kinds, _ := with.calls.kinds(nil)
+		res.must(len(with.calls.failed()) == 0 || with.excused, "%d calls failed in spite of the retry policy: %s", len(with.calls.failed()), kinds)
+		res.say("with a retry policy: %d connections closed, %d calls, failed: %d", with.killed, len(with.calls), len(with.calls.failed()))
 
-		without, more, moreYouths, killed, err := churn(ctx, r, config(a), lasting, a.Drop)
+		without, err := churn(ctx, r, a, lasting)
 		if err != nil {
 			return err
 		}
-		replaced, youths = append(replaced, more...), append(youths, moreYouths...)
-		kinds, wrong := without.kinds(unavailable)
+		kinds, wrong := without.calls.kinds(unavailable)
 		res.Broken = append(res.Broken, wrong...)
-		failed := without.failed()
-		byConn := make(map[uint64]calls)
-		for _, c := range failed {
-			byConn[c.conn] = append(byConn[c.conn], c)
-		}
-		inFlight := 0
-		for conn, cs := range byConn {
-			last := slices.MaxFunc(cs, byBegin).begin // the connection lived until then
-			for _, c := range cs {
-				res.must(!c.end.Before(last), "a call failed on connection %d %s before another was begun on it", conn, short(last.Sub(c.end)))
-			}
-			inFlight += len(without.where(func(c call) bool { return c.conn == conn && !c.end.Before(last) }))
-		}
-		res.must(len(failed) <= inFlight, "%d calls failed, and only %d were in flight", len(failed), inFlight)
+		affected, inFlight := without.calls.sharedFate(res)
 		res.say("without: %d connections closed, %d calls, failed: %s; on the %d connections concerned %d were in flight",
-			killed, len(without), kinds, len(byConn), inFlight)
-		res.timing("replaced", replaced, worst(20*time.Millisecond))
-		res.timing("replaced when it had lived less than 100 ms", youths, worst(20*time.Millisecond))
+			without.killed, len(without.calls), kinds, affected, inFlight)
+
+		res.timing("replaced", append(with.replaced, without.replaced...), worst(20*time.Millisecond))
+		res.timing("replaced when it had lived less than 100 ms", append(with.youths, without.youths...), worst(20*time.Millisecond))
+		for _, c := range []*churned{with, without} {
+			res.must(c.ejected == 0 || c.excused, "%d connections were ejected", c.ejected)
+		}
+		if n := with.setAside + without.setAside; n > 0 {
+			res.say("not timed: %d in a stall of this machine; %d connections ejected for one", n, with.ejected+without.ejected)
+		}
 		return nil
 	},
 }
 
-// churn puts load on a pool whose connections die one after another, and returns the calls, the times to replace a
-// connection, those for connections that died young apart, and how many died.
-func churn(ctx context.Context, r *rig, cfg pool.Config, lasting time.Duration, drop func(context.Context, int) (int, error), opts ...pool.Option) (
-	made calls, replaced, youths []time.Duration, killed int, err error) {
-	p, err := r.pool(ctx, cfg, append(opts, pool.WithTransportCredentials(newTags()))...)
+// sharedFate holds the calls that failed on one connection to having been in flight at the same moment. It returns the
+// number of such connections and of the calls in flight on them then, those that succeeded included.
+func (cs calls) sharedFate(res *Result) (affected, inFlight int) {
+	byConn := make(map[uint64]calls)
+	for _, c := range cs.failed() {
+		byConn[c.conn] = append(byConn[c.conn], c)
+	}
+	for conn, failed := range byConn {
+		last := slices.MaxFunc(failed, byBegin).begin // the connection lived until then
+		for _, c := range failed {
+			res.must(!c.end.Before(last), "a call failed on connection %d %s before another was begun on it", conn, short(last.Sub(c.end)))
+		}
+		inFlight += len(cs.where(func(c call) bool { return c.conn == conn && !c.begin.After(last) && !c.end.Before(last) }))
+	}
+	return len(byConn), inFlight
+}
+
+// churned is what a load has seen whose connections died one after another.
+type churned struct {
+	calls  calls
+	killed int
+	// replaced are the times to replace a connection, youths those for connections that died young.
+	replaced, youths []time.Duration
+	// setAside are those that are not among them, since the machine stalled.
+	setAside int
+	ejected  uint64
+	excused  bool // it was a stall that they were ejected for
+}
+
+// replacement is a connection that took the place of another.
+type replacement struct {
+	lost, admitted time.Time
+	young          bool
+}
+
+func churn(ctx context.Context, r *rig, a *stack.Enclave, lasting time.Duration, opts ...pool.Option) (*churned, error) {
+	p, err := r.pool(ctx, config(a), append(opts, pool.WithTransportCredentials(newTags()))...)
 	if err != nil {
-		return nil, nil, nil, 0, err
+		return nil, err
 	}
 	defer closePool(p)
 	l := traffic{pool: p, rate: r.rate, choose: to("a")}.start()
-	stop := func() { l.stop() }
-	defer func() { stop() }()
-	if err := sleep(ctx, 100*time.Millisecond); err != nil {
-		return nil, nil, nil, 0, err
+	began := time.Now()
+	var out churned
+	replacements, err := out.kill(ctx, p, a, lasting)
+	out.calls = l.stop()
+	if err != nil {
+		return nil, err
 	}
+	out.ejected = ejections(p)
+	stalls, err := a.Stalls(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stalls = append(stalls, r.stalls.Stalls()...)
+	if out.ejected > 0 {
+		// A connection that is ejected for a stall is noticed a while after it, and not dialled again before the cooldown.
+		for i := range stalls {
+			stalls[i].To = stalls[i].To.Add(pool.DefaultConfig().Health.Cooldown)
+		}
+		out.excused = stall.Within(stalls, began, time.Now())
+	}
+	for _, rep := range replacements {
+		took := rep.admitted.Sub(rep.lost)
+		switch {
+		case rep.lost.Before(began):
+		case stall.Within(stalls, rep.lost, rep.admitted):
+			out.setAside++
+		case rep.young:
+			out.youths = append(out.youths, took)
+		default:
+			out.replaced = append(out.replaced, took)
+		}
+	}
+	return &out, nil
+}
+
+// kill makes the enclave close one connection after another.
+func (out *churned) kill(ctx context.Context, p *pool.Pool, a *stack.Enclave, lasting time.Duration) ([]replacement, error) {
+	if err := sleep(ctx, 100*time.Millisecond); err != nil {
+		return nil, err
+	}
+	var list []replacement
 	var seen, missing [conns]time.Time // by index: when the connection was admitted, when it was closed
 	var last time.Time                 // when one was last closed
 	look := func() {
 		var now [conns]time.Time
-		for _, c := range p.Stats().Enclaves["a"].Connections {
+		for _, c := range p.Stats().Enclaves[a.ID].Connections {
 			if c.State == breaker.Healthy {
 				now[c.Index] = c.OpenedAt
 			}
 		}
 		for i, at := range now {
-			switch {
-			case at.Equal(seen[i]) && !at.IsZero():
+			if at.Equal(seen[i]) && !at.IsZero() {
 				continue
-			case missing[i].IsZero():
+			}
+			if missing[i].IsZero() {
 				missing[i] = last
 			}
 			if !at.IsZero() {
-				if missing[i].Sub(seen[i]) < young {
-					youths = append(youths, at.Sub(missing[i]))
-				} else {
-					replaced = append(replaced, at.Sub(missing[i]))
-				}
+				list = append(list, replacement{missing[i], at, missing[i].Sub(seen[i]) < young})
 				seen[i], missing[i] = at, time.Time{}
 			}
 		}
 	}
 	look()
-	replaced, youths = nil, nil // those from before
 	for began, n := time.Now(), 1; time.Since(began) < lasting; n++ {
 		last = time.Now()
-		dropped, err := drop(ctx, 1)
+		dropped, err := a.Drop(ctx, 1)
 		if err != nil {
-			return nil, nil, nil, 0, err
+			return nil, err
 		}
-		killed += dropped
+		out.killed += dropped
 		if err := sleep(ctx, time.Until(began.Add(time.Duration(n)*killPause))); err != nil {
-			return nil, nil, nil, 0, err
+			return nil, err
 		}
 		look()
 	}
-	if _, err := awaitFull(ctx, p, "a"); err != nil {
-		return nil, nil, nil, 0, err
-	}
+	_, err := awaitFull(ctx, p, a.ID)
 	look()
-	stop = func() {}
-	return l.stop(), replaced, youths, killed, nil
+	return list, err
 }

@@ -11,7 +11,8 @@ var row4 = row{
 	fault:  "enclave frozen (SIGSTOP), load running",
 	held:   "out of rotation ≤ 250 ms; calls in flight fail ≤ 10 ms later, Unavailable, not Canceled",
 	how: "Out of rotation is the time from SIGSTOP until Pool.Stats shows no healthy connection, looked at every 250 µs. " +
-		"Calls in flight are timed from SIGSTOP. Enclave b, with as much load, shows what others notice.",
+		"Calls in flight are timed from SIGSTOP. Enclave b, with as much load, shows what others notice. There are half as many " +
+		"callers as connections, so that half of the connections have no call in flight.",
 	run: func(ctx context.Context, r *rig, res *Result) error {
 		a, b, err := r.enclaves(ctx)
 		if err != nil {
@@ -23,7 +24,7 @@ var row4 = row{
 		}
 		var s stuck
 		for range r.times(20, 1) {
-			f, err := freeze(ctx, r, p, a, nil)
+			f, err := freeze(ctx, r, p, a, b, nil)
 			if err != nil {
 				return err
 			}

@@ -72,7 +72,7 @@ func row5Freeze(ctx context.Context, r *rig, a, b *stack.Enclave, fullest *fulln
 	}
 	defer closePool(p)
 	fill, filled := filler(p, a.ID)
-	f, err := freeze(ctx, r, p, a, func() error {
+	f, err := freeze(ctx, r, p, a, b, func() error {
 		fill()
 		return sleep(ctx, 100*time.Millisecond)
 	})

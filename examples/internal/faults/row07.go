@@ -41,11 +41,6 @@ var row7 = row{
 			return err
 		}
 		defer child.Kill()
-		// A few calls from here show whether the enclaves get a processor.
-		p, err := r.pool(ctx, config(b))
-		if err != nil {
-			return err
-		}
 		type repetition struct {
 			from, to time.Time
 			starved  bool
@@ -53,15 +48,14 @@ var row7 = row{
 		var reps []repetition
 		times := r.times(20, 2)
 		for range times {
-			reference := traffic{pool: p, callers: 2, rate: 50, choose: to("b")}.start()
 			rep := repetition{from: time.Now()}
-			err := row7Once(ctx, child)
-			rep.to = time.Now()
-			slowest := reference.stop().slowest()
-			if err != nil {
+			if err := row7Once(ctx, child); err != nil {
 				return err
 			}
-			rep.starved = slowest > starvedCall || r.stalls.within(rep.from, rep.to)
+			rep.to = time.Now()
+			if rep.starved, err = r.starved(ctx, rep.from, rep.to, a, b); err != nil {
+				return err
+			}
 			reps = append(reps, rep)
 		}
 		ending, cancel := context.WithTimeout(ctx, patience)

@@ -74,17 +74,25 @@ var row11 = row{
 		slices.SortFunc(whole, func(x, y attempt) int { return x.begin.Compare(y.begin) })
 		limit := pool.DefaultConfig().DialTimeout
 		res.timing("an attempt", lengths, worst(limit+25*time.Millisecond))
-		perSecond, together := busiest(whole, time.Second), atOnce(whole)
+		perSecond, together := busiest(whole, time.Second), atOnce(whole, giveUp)
 		res.say("%d attempts, at most %d in a second, %d at once", len(whole), perSecond, together)
 		if !r.quick {
 			res.must(perSecond <= 50, "%d attempts within a second", perSecond)
 		}
-		res.must(together <= 4, "%d attempts at once", together)
+		starved, err := r.starved(ctx, from, until)
+		if err != nil {
+			return err
+		}
+		res.must(together <= 4 || starved, "%d attempts at once", together)
 		kinds, wrong := madeA.kinds(unavailable)
 		res.Broken = append(res.Broken, wrong...)
 		res.must(len(madeA.failed()) == len(madeA), "calls to an enclave that does not answer succeeded")
 		res.say("calls to it failed with: %s", kinds)
-		res.neighbour(made.begun(time.Time{}, killed), made.begun(killed, until))
+		excused, err := r.excused(ctx, p, b, killed.Add(-lasting))
+		if err != nil {
+			return err
+		}
+		res.neighbour(made.begun(time.Time{}, killed), made.begun(killed, until), excused)
 		before, during := made.begun(time.Time{}, killed).latencies(), made.begun(from, until).latencies()
 		if !r.quick {
 			res.aim(quantile(during, 0.99) <= 2*quantile(before, 0.99)+time.Millisecond, "the other enclave's p99 rose from %s to %s",

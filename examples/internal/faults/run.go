@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/enclavepool/enclavepool/examples/internal/e2e/stack"
+	"github.com/enclavepool/enclavepool/examples/internal/stall"
 )
 
 // Config says what to run.
@@ -37,6 +38,7 @@ type Report struct {
 	// Bears is how many calls per second the machine made with nothing else to do, Rate how many the rows ask for.
 	Bears, Rate float64
 	Results     []*Result
+	Machine     Machine
 }
 
 // Broken is whether a behaviour was not as it has to be.
@@ -83,7 +85,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 			cfg.Outage = 5 * time.Second
 		}
 	}
-	rep := &Report{Transport: cfg.Transport, Quick: cfg.Quick}
+	rep := &Report{Transport: cfg.Transport, Quick: cfg.Quick, Machine: describeMachine()}
 	chosen, err := choose(cfg.Rows)
 	if err != nil {
 		return rep, err
@@ -105,8 +107,8 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if s.programs, err = stack.Find(ctx, bin, cfg.Say, nil, "enclave"); err != nil {
 		return rep, err
 	}
-	s.stalls = watchStalls()
-	defer s.stalls.close()
+	s.stalls = stall.Start()
+	defer s.stalls.Stop()
 	if err := with(dir, "c", s, func(r *rig) error {
 		rep.Bears, err = calibrate(ctx, r)
 		return err
@@ -118,7 +120,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	cfg.Say(fmt.Sprintf("this machine makes %.0f calls/s with nothing else to do; the rows ask for %.0f", rep.Bears, rep.Rate))
 	for _, row := range chosen {
 		cfg.Say(fmt.Sprintf("row %d: %s …", row.number, row.fault))
-		res := &Result{Row: row.number, Fault: row.fault, Held: row.held, quick: cfg.Quick}
+		res := &Result{Row: row.number, Fault: row.fault, Held: row.held, How: row.how, quick: cfg.Quick}
 		began := time.Now()
 		if err := with(dir, fmt.Sprint(row.number), s, func(r *rig) error { return row.run(ctx, r, res) }); err != nil {
 			return rep, fmt.Errorf("row %d: %w", row.number, err)

@@ -1,51 +1,79 @@
 package faults
 
 import (
+	"context"
 	"time"
 
+	"github.com/enclavepool/enclavepool/examples/internal/e2e/stack"
+	"github.com/enclavepool/enclavepool/examples/internal/stall"
 	"github.com/enclavepool/enclavepool/pool"
 )
 
-// starvedCall is how long a call to an enclave takes to which nothing is done, and which shares the machine, when that
-// enclave did not get a processor: half of what the pool gives it to answer a health probe.
-const starvedCall = 25 * time.Millisecond
-
 // verdicts counts the connections that a pool ejects where it should not. It sets apart those of repetitions in which the
-// machine was starved: this process stalled, or an enclave that nothing was done to was slow to answer. A process that
-// does not get a processor cannot be told from one that is frozen.
+// machine was starved, that is in which this process, or an enclave, did not get a processor for a while: such an enclave
+// cannot be told from one that is frozen.
 type verdicts struct {
-	r    *rig
-	pool *pool.Pool
+	r        *rig
+	pool     *pool.Pool
+	enclaves []*stack.Enclave
 
-	from   time.Time
-	before uint64
-
+	before           uint64
 	ejected, excused uint64
 	starved          int // repetitions that were
 }
 
-func newVerdicts(r *rig, p *pool.Pool) *verdicts { return &verdicts{r: r, pool: p} }
+// judge begins; the enclaves are those that nothing else keeps from running.
+func judge(r *rig, p *pool.Pool, enclaves ...*stack.Enclave) *verdicts {
+	return &verdicts{r: r, pool: p, enclaves: enclaves}
+}
 
-func (v *verdicts) count() (n uint64) {
-	for _, e := range v.pool.Stats().Enclaves {
+// ejections counts those of all enclaves of a pool.
+func ejections(p *pool.Pool) (n uint64) {
+	for _, e := range p.Stats().Enclaves {
 		n += e.Ejections
 	}
 	return n
 }
 
-// begin begins a repetition.
-func (v *verdicts) begin() { v.from, v.before = time.Now(), v.count() }
-
-// end ends it; reference are the calls to an enclave that nothing was done to.
-func (v *verdicts) end(reference calls) {
-	n := v.count() - v.before
-	starved := v.r.stalls.within(v.from, time.Now()) || reference.slowest() > starvedCall
+// repetition judges what has happened since a moment.
+func (v *verdicts) repetition(ctx context.Context, from time.Time) error {
+	now := ejections(v.pool)
+	n := now - v.before
+	v.before = now
+	starved, err := v.r.starved(ctx, from, time.Now(), v.enclaves...)
+	if err != nil {
+		return err
+	}
 	if starved {
 		v.starved++
 		v.excused += n
-		return
+	} else {
+		v.ejected += n
 	}
-	v.ejected += n
+	return nil
+}
+
+// starved reports whether this process or one of the enclaves did not get a processor for a while.
+func (r *rig) starved(ctx context.Context, from, to time.Time, enclaves ...*stack.Enclave) (bool, error) {
+	if stall.Within(r.stalls.Stalls(), from, to) {
+		return true, nil
+	}
+	for _, e := range enclaves {
+		stalls, err := e.Stalls(ctx)
+		if err != nil || stall.Within(stalls, from, to) {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// excused reports whether connections to an enclave were ejected since a moment because the machine was starved; what its
+// callers noticed of that is not held against anybody.
+func (r *rig) excused(ctx context.Context, p *pool.Pool, e *stack.Enclave, from time.Time) (bool, error) {
+	if p.Stats().Enclaves[e.ID].Ejections == 0 {
+		return false, nil
+	}
+	return r.starved(ctx, from, time.Now(), e)
 }
 
 // report says what was counted.

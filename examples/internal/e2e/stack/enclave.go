@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/enclavepool/enclavepool/examples/internal/enclave"
+	"github.com/enclavepool/enclavepool/examples/internal/stall"
 )
 
 // Enclave is a fake enclave, with one process after another. Its methods are for one goroutine, those that ask the
@@ -58,6 +59,12 @@ func (e *Enclave) Start(ctx context.Context) error {
 func (e *Enclave) Stats(ctx context.Context) (enclave.Stats, error) {
 	var s enclave.Stats
 	return s, e.ask(ctx, http.MethodGet, "/stats", "", &s)
+}
+
+// Stalls are the times in which the current process did not get a processor, or was frozen.
+func (e *Enclave) Stalls(ctx context.Context) ([]stall.Stall, error) {
+	var s []stall.Stall
+	return s, e.ask(ctx, http.MethodGet, "/stalls", "", &s)
 }
 
 // SetFaults changes the faults that the JSON object names, such as {"not_serving":true}.
