@@ -40,7 +40,7 @@ require (
 require (
 	github.com/enclavepool/enclavepool v0.0.0
 	golang.org/x/net v0.62.0
-	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/sys v0.49.0
 	golang.org/x/text v0.43.0 // indirect
 )
 

@@ -90,13 +90,6 @@ func (l *load) stop() calls {
 	return l.calls
 }
 
-// soFar returns the calls that have ended.
-func (l *load) soFar() calls {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.calls)
-}
-
 // work is one caller.
 func (l *load) work(ctx context.Context, caller int, next time.Time, every time.Duration) {
 	timer := time.NewTimer(time.Until(next))

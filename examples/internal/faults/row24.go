@@ -34,13 +34,9 @@ var row24 = row{
 					return err
 				}
 				l := traffic{pool: p, rate: min(r.rate, 500), choose: to("a")}.start()
-				from := time.Now()
-				err := sleep(ctx, r.lasting(10*time.Second, 700*time.Millisecond)/time.Duration(2-i))
+				err := v.watch(ctx, r.times(5+5*i, 1))
 				made := l.stop()
 				if err != nil {
-					return err
-				}
-				if err := v.repetition(ctx, from); err != nil {
 					return err
 				}
 				medians[i] = quantile(made.latencies(), 0.5)

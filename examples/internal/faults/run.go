@@ -90,6 +90,11 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if err != nil {
 		return rep, err
 	}
+	if cfg.Transport == stack.Vsock {
+		if there, why, err := stack.Choose(ctx); err != nil || there != stack.Vsock {
+			return rep, errors.Join(fmt.Errorf("transport vsock: %s", why), err)
+		}
+	}
 	dir, err := os.MkdirTemp("", "faults")
 	if err != nil {
 		return rep, err
@@ -126,6 +131,9 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 			return rep, fmt.Errorf("row %d: %w", row.number, err)
 		}
 		res.Took = time.Since(began)
+		if lost, longest := stall.Sum(s.stalls.Stalls(), began, time.Now()); lost > 0 && len(res.Measured) > 0 {
+			res.say("this process got no processor for %s of the %s, %s at the longest", short(lost), short(res.Took), short(longest))
+		}
 		rep.Results = append(rep.Results, res)
 		cfg.Say(fmt.Sprintf("row %d: %s (%s)", row.number, res.Verdict(), short(res.Took)))
 	}

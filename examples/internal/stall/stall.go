@@ -68,6 +68,23 @@ func (w *Watch) Stop() {
 	<-w.done
 }
 
+// Sum returns how much of a time was lost to the stalls, and how long the longest of them was.
+func Sum(stalls []Stall, from, to time.Time) (sum, longest time.Duration) {
+	for _, s := range stalls {
+		if s.To.After(from) && s.From.Before(to) {
+			begin, end := s.From, s.To
+			if begin.Before(from) {
+				begin = from
+			}
+			if end.After(to) {
+				end = to
+			}
+			sum, longest = sum+end.Sub(begin), max(longest, s.To.Sub(s.From))
+		}
+	}
+	return sum, longest
+}
+
 // Within reports whether any of the stalls overlaps a time.
 func Within(stalls []Stall, from, to time.Time) bool {
 	return slices.ContainsFunc(stalls, func(s Stall) bool { return s.To.After(from) && s.From.Before(to) })

@@ -31,5 +31,12 @@ func TestStallsOverlapTheTimesTheyShareAMomentWith(t *testing.T) {
 		if got := Within(stalls, at(c.from), at(c.to)); got != c.want {
 			t.Errorf("%d to %d: %v, want %v", c.from, c.to, got, c.want)
 		}
+		sum, longest := Sum(stalls, at(c.from), at(c.to))
+		if c.want != (sum > 0) || c.want != (longest == 100*time.Millisecond) {
+			t.Errorf("%d to %d: %v, %v at the longest", c.from, c.to, sum, longest)
+		}
+	}
+	if sum, _ := Sum(stalls, at(150), at(300)); sum != 50*time.Millisecond {
+		t.Errorf("%v of the second half of it", sum)
 	}
 }
