@@ -29,7 +29,7 @@ bench: go-version ## one table: admission and calls beside other pools, raw gRPC
 	cd internal/bench && $(GO) run .
 
 .PHONY: faults
-faults: go-version ## the pool under real faults on real processes, beside what it is held to; a quarter of an hour
+faults: go-version ## the pool under real faults on real processes, beside what it is held to; about ten minutes
 	cd examples && $(GO) run ./faults
 
 .PHONY: conn-pool-test
