@@ -161,6 +161,7 @@ func TestStrictWaitsForItsOwnerUntilTheBudgetIsSpentAndSaysWhenToRetry(t *testin
 		// A short loss is not noticed.
 		f.enclaves[owner].Restart()
 		ready(t, f.Pool)
+		time.Sleep(time.Second)
 		f.enclaves[owner].Stop()
 		synctest.Wait()
 		waiting := make(chan error, 1)

@@ -248,11 +248,17 @@ func (e *enclave) answered(c *call) bool {
 // the enclave answered, and the end of the caller's own context, stay as gRPC
 // reported them.
 func (e *enclave) explain(c *call, err error) error {
+	o := c.outcome.Load()
 	var already *Error
 	if errors.As(err, &already) {
+		if already.Disposition == NotSent && o&(outcomeUnknown|outcomeUnclear) != 0 {
+			// There was no connection for a repetition, but an earlier attempt was sent.
+			out := *already
+			out.Disposition = Unknown
+			return &out
+		}
 		return err
 	}
-	o := c.outcome.Load()
 	reason := ErrUnavailable
 	switch code := status.Code(err); {
 	case code == codes.Canceled && (c.cutOff.Load() || c.Err() == nil) && e.isClosed():

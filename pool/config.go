@@ -36,7 +36,10 @@ type Config struct {
 	// ErrExhausted. Default 4096; 0: nobody queues.
 	MaxWaiters int
 	// AcquireTimeout is the longest a caller queues before it gets
-	// ErrExhausted. Default 0: as long as its own context lasts.
+	// ErrExhausted. Default 0: as long as its own context lasts. Where load may
+	// exceed capacity for long, set it well below the callers' deadlines: a queue
+	// in order of arrival otherwise serves everybody when their time is nearly up,
+	// and most calls are made in vain.
 	AcquireTimeout time.Duration
 	// RequestTimeout is the deadline of a call, streams included, that brings
 	// none of its own; it covers the wait for a slot too. A stream that is

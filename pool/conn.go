@@ -42,6 +42,7 @@ type conn struct {
 	openedAt   time.Time // when it was admitted
 
 	// The keeper's.
+	startedAt time.Time // when its attempt began
 	deadline  time.Time // of the attempt, while it is one
 	checking  bool      // connected; the health check is under way
 	retireAt  time.Time // when it is old enough to be replaced; zero: never

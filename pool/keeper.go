@@ -20,10 +20,13 @@ type keeper struct {
 	places    []*place      // by index
 	learntAge time.Duration // at which the enclave retires connections; 0: not seen
 	lastStart time.Time     // of an attempt
+	failing   bool          // the last attempt that is over has failed
 	held      bool          // draining: nothing is dialled
 	stop      bool
 	done      chan struct{}
 	probes    sync.WaitGroup
+	ctx       context.Context // of the probes
+	cancel    context.CancelFunc
 	outage    outage
 	sizing    sizing
 	rampAt    time.Time // when the limits are next doubled; zero: they are whole
@@ -47,6 +50,7 @@ type outage struct {
 
 func newKeeper(e *enclave, now time.Time) *keeper {
 	k := &keeper{e: e, outage: outage{since: now}, done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	k.ctx, k.cancel = context.WithCancel(context.Background())
 	k.addPlaces(int(e.minConns.Load()), now)
 	return k
 }
@@ -135,17 +139,20 @@ func (k *keeper) stepPlaces(now time.Time, next *alarm) {
 // While an enclave is away its places share its attempts: whoever is next in
 // the order of places makes one, every attemptPause, and no more than
 // maxAttempts are under way. That finds out within attemptPause that it is
-// back, and is all that a booting enclave has to bear.
+// back, and is all that a booting enclave has to bear: 50 attempts a second.
+//
+// Connections that are lost while others live are replaced at once, but
+// maxReplacing at a time: when an enclave dies its connections are lost one
+// after another, and each of them while others still seem to live.
 const (
-	attemptPause = 20 * time.Millisecond
+	attemptPause = 21 * time.Millisecond
 	maxAttempts  = 4
+	maxReplacing = 2
 )
 
-// gate returns when p, whose attempt is due, may make it. The first connections
-// are opened all at once, and a connection lost while others live is replaced
-// at once; it is attempts after a failure that take turns.
+// gate returns when p, whose attempt is due, may make it.
 func (k *keeper) gate(p *place, now time.Time) time.Time {
-	if !p.failed && (k.outage.since.IsZero() || !k.e.status.Load().lost) {
+	if p.released {
 		return now
 	}
 	under := 0
@@ -154,11 +161,14 @@ func (k *keeper) gate(p *place, now time.Time) time.Time {
 			under++
 		}
 	}
-	most := maxAttempts
-	if k.outage.verdict {
-		most = 1
+	most, at := maxReplacing, now
+	if k.failing || !k.outage.since.IsZero() {
+		if most = maxAttempts; k.outage.verdict {
+			most = 1
+		}
+		at = k.lastStart.Add(attemptPause)
 	}
-	if at := k.lastStart.Add(attemptPause); now.Before(at) || under < most {
+	if now.Before(at) || under < most {
 		return at
 	}
 	return now.Add(attemptPause)
@@ -202,6 +212,7 @@ func (e *attemptTimeout) Is(err error) bool { return err == context.DeadlineExce
 // start makes one attempt to connect.
 func (k *keeper) start(p *place, now time.Time) {
 	c := newConn(k.e, p)
+	c.startedAt = now
 	c.deadline = now.Add(k.e.cfg.Load().dialTimeout)
 	p.attempt = c
 	k.lastStart = now
@@ -251,7 +262,7 @@ func (k *keeper) check(c *conn) {
 		return
 	}
 	k.probes.Go(func() {
-		ctx, cancel := context.WithDeadline(context.Background(), c.deadline)
+		ctx, cancel := context.WithDeadline(k.ctx, c.deadline)
 		defer cancel()
 		err := k.e.probe(ctx, c.sub)
 		k.post(func(k *keeper) {
@@ -297,6 +308,7 @@ func (k *keeper) gone(c *conn) {
 
 // shutdown cuts every connection, and ends the keeper.
 func (k *keeper) shutdown() {
+	k.cancel() // nobody waits for what the probes would still learn
 	for _, c := range *k.e.open.Load() {
 		c.cut()
 	}

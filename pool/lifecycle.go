@@ -189,11 +189,11 @@ func (k *keeper) resume() {
 	for _, p := range k.places {
 		k.mark(p, breaker.Resumed, nil, now)
 		if c := p.conn; c == nil {
-			p.next = now
+			p.next, p.released = now, true
 		} else if c.ready.Load() && !c.suspended && k.e.publish(c) {
 			k.mark(p, breaker.Restored, nil, now)
 			if !k.outage.since.IsZero() {
-				k.recovered(breaker.Restored, nil, now)
+				k.recovered(c, breaker.Restored, nil, now)
 			}
 		}
 	}
@@ -273,7 +273,7 @@ func (e *enclave) close(ctx context.Context) error {
 }
 
 // lossTimeout bounds the wait for gRPC to notice that a socket was closed.
-const lossTimeout = 50 * time.Millisecond
+const lossTimeout = 25 * time.Millisecond
 
 // awaitLoss gives gRPC the moment it needs to fail the calls that were cut
 // with Unavailable; closing the channel would make them Canceled.

@@ -16,17 +16,17 @@ import (
 // keeps the index and the schedule. It may have a connection and an attempt at
 // once: the attempt is then to replace the connection.
 type place struct {
-	index   int
-	conn    *conn // admitted
-	attempt *conn // not yet
-	backoff *reconnect.Backoff
-	shunned *reconnect.Backoff // after a rejected peer; nil: it was none
-	next    time.Time          // not before then is the next attempt made
-	cause   error              // why the last connection was lost or did not come about
-	served  bool               // a connection has been admitted here before
-	state   breaker.State
-	rest    breaker.Cooldown
-	failed  bool // the last attempt has failed
+	index    int
+	conn     *conn // admitted
+	attempt  *conn // not yet
+	backoff  *reconnect.Backoff
+	shunned  *reconnect.Backoff // after a rejected peer; nil: it was none
+	next     time.Time          // not before then is the next attempt made
+	cause    error              // why the last connection was lost or did not come about
+	served   bool               // a connection has been admitted here before
+	state    breaker.State
+	rest     breaker.Cooldown
+	released bool // its next attempt waits for no turn
 }
 
 // addPlaces makes room for n more connections, at the lowest free indices.
@@ -35,7 +35,7 @@ func (k *keeper) addPlaces(n int, now time.Time) {
 		if index < len(k.places) && k.places[index].index == index {
 			continue
 		}
-		p := &place{index: index, backoff: k.e.cfg.Load().reconnect.Backoff(), state: breaker.Degraded, rest: breaker.Cooldown{Base: k.e.cfg.Load().health.Cooldown}}
+		p := &place{index: index, released: true, backoff: k.e.cfg.Load().reconnect.Backoff(), state: breaker.Degraded, rest: breaker.Cooldown{Base: k.e.cfg.Load().health.Cooldown}}
 		p.next = now.Add(p.backoff.Next())
 		k.places = slices.Insert(k.places, index, p)
 		n--
@@ -96,7 +96,7 @@ func (k *keeper) admit(c *conn) {
 	}
 	e.attempts[attemptConnected].Add(1)
 	old := p.conn
-	p.conn, p.attempt, p.failed = c, nil, false
+	p.conn, p.attempt, k.failing = c, nil, false
 	c.monitor = health.NewMonitor(e.cfg.Load().health, now)
 	p.next = time.Time{}
 	k.setRetirement(c)
@@ -118,7 +118,7 @@ func (k *keeper) admit(c *conn) {
 	k.trusted(p)
 	k.mark(p, breaker.Admitted, nil, now)
 	if !k.outage.since.IsZero() {
-		k.recovered(breaker.Admitted, cause, now)
+		k.recovered(c, breaker.Admitted, cause, now)
 	}
 	if e.pressed.Load() {
 		k.sizing.lookAt = now
@@ -128,12 +128,17 @@ func (k *keeper) admit(c *conn) {
 }
 
 // recovered ends a total loss: the rest need not wait for their turn any more.
-func (k *keeper) recovered(sig breaker.Signal, cause error, now time.Time) {
+// first is the connection that callers may use.
+func (k *keeper) recovered(first *conn, sig breaker.Signal, cause error, now time.Time) {
 	after := now.Sub(k.outage.since)
 	k.outage = outage{}
 	for _, p := range k.places {
-		if p.conn == nil {
-			p.next, p.failed = now, false
+		if p.conn != nil {
+			continue
+		}
+		p.next, p.released = now, true
+		if c := p.attempt; c != nil && !c.checking && c.startedAt.Before(first.startedAt) {
+			k.abandon(p) // it began sooner and hangs: in the backlog of what is no more
 		}
 	}
 	k.e.setOutage(nil)
@@ -154,7 +159,7 @@ func (k *keeper) fail(p *place, cause error, now time.Time) {
 	index := p.index
 	cause = p.attempt.rejectedUs(cause)
 	k.abandon(p)
-	p.cause, p.failed = cause, true
+	p.cause, p.released, k.failing = cause, false, true
 	wait := p.backoff.Next()
 	switch {
 	case errors.Is(cause, ErrPeerRejected):
@@ -186,7 +191,7 @@ func (k *keeper) abandon(p *place) {
 // lose replaces an admitted connection that has gone.
 func (k *keeper) lose(p *place, sig breaker.Signal, cause error, now time.Time) {
 	c := p.conn
-	p.conn, p.cause = nil, cause
+	p.conn, p.cause, p.released = nil, cause, false
 	k.leave(c)
 	// A peer that accepts and dies at once must not be dialled without pause.
 	age := c.age(now)
@@ -216,11 +221,11 @@ func (k *keeper) lostLast(sig breaker.Signal, cause error, now time.Time) {
 
 // settled is how long a connection that carried no call has to live before its
 // successor is dialled at once.
-const settled = time.Second
+const settled = 250 * time.Millisecond
 
 // fleeting is how long one that did has to live for that; short of it, its
 // successor is dialled after Reconnect.Initial.
-const fleeting = 100 * time.Millisecond
+const fleeting = 50 * time.Millisecond
 
 // leave closes a connection the polite way: nothing new is admitted, streams
 // that are open finish, and gRPC closes it after the last. A lease that has its

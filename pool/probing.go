@@ -18,14 +18,18 @@ import (
 
 // probing is the keeper's memory for health probes.
 type probing struct {
-	acquires uint64    // slots given out and exchanges begun when last looked
-	since    time.Time // none has since then
+	acquires  uint64    // slots given out and exchanges begun when last looked
+	since     time.Time // none has since then
+	suspected time.Time // when a late answer last made all be asked
 }
 
 const (
 	// dozeAfter is how long no slot has to be given out before the keeper stops
 	// looking and is told by the next caller instead.
 	dozeAfter = 250 * time.Millisecond
+	// suspicious is the share of Health.Timeout, one in so many, after which an
+	// answer is late.
+	suspicious = 5
 	// lookEvery is how often it looks until then.
 	lookEvery = 25 * time.Millisecond
 )
@@ -102,8 +106,14 @@ func (k *keeper) doze(now time.Time) {
 func (k *keeper) probe(c *conn) {
 	timeout := k.e.cfg.Load().health.Timeout
 	k.probes.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		ctx, cancel := context.WithTimeout(k.ctx, timeout)
 		defer cancel()
+		// An answer that is late makes the others be asked too: if one
+		// connection is frozen, so are they, and may have been silent for longer.
+		suspicion := time.AfterFunc(timeout/suspicious, func() {
+			k.post(func(k *keeper) { k.suspect(c, time.Now()) })
+		})
+		defer suspicion.Stop()
 		result, err := health.NotSent, error(nil)
 		if !c.crowded() {
 			result, err = check(ctx, c.sub)
@@ -120,6 +130,15 @@ func (k *keeper) probe(c *conn) {
 			k.obey(c, c.monitor.Finish(now, result, c.signs()), result, err, now)
 		})
 	})
+}
+
+// suspect is recheck before a probe on c is over, once in an Interval at most:
+// an enclave that is merely slow must not be asked all the time.
+func (k *keeper) suspect(c *conn, now time.Time) {
+	if p := &k.probing; c.place.conn == c && now.Sub(p.suspected) >= k.e.cfg.Load().health.Interval {
+		p.suspected = now
+		k.recheck(c, now)
+	}
 }
 
 // crowded tells whether a probe on c would have to take a call's stream: the
@@ -176,7 +195,7 @@ func (k *keeper) restore(c *conn, now time.Time) {
 		e.log.Info("connection back in rotation", "conn", c.index)
 		k.mark(c.place, breaker.Restored, nil, now)
 		if !k.outage.since.IsZero() {
-			k.recovered(breaker.Restored, nil, now)
+			k.recovered(c, breaker.Restored, nil, now)
 		}
 		e.changed()
 		e.serve()
