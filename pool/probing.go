@@ -29,7 +29,7 @@ const (
 	dozeAfter = 250 * time.Millisecond
 	// suspicious is the share of Health.Timeout, one in so many, after which an
 	// answer is late.
-	suspicious = 5
+	suspicious = 10
 	// lookEvery is how often it looks until then.
 	lookEvery = 25 * time.Millisecond
 )
