@@ -52,7 +52,7 @@ func serve(ctx context.Context, s settings, log *slog.Logger, stdout io.Writer) 
 	if err != nil {
 		return errors.Join(err, grpcListener.Close())
 	}
-	g, err := gateway.New(gateway.Config{Pool: s.pool, Logger: log})
+	g, err := gateway.New(gateway.Config{Pool: s.pool, Transport: s.transport, Selector: s.selector, Logger: log})
 	if err != nil {
 		return errors.Join(err, grpcListener.Close(), httpListener.Close())
 	}

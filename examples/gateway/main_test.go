@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/enclavepool/enclavepool/examples/internal/enclave"
+	"github.com/enclavepool/enclavepool/examples/internal/gateway"
 	"github.com/enclavepool/enclavepool/examples/signer"
 	signerv1 "github.com/enclavepool/enclavepool/examples/signer/v1"
 	"github.com/enclavepool/enclavepool/pool"
@@ -115,7 +116,7 @@ func TestGatewayServesBothSidesAndStopsCleanly(t *testing.T) {
 func TestBadSettingsAreAllReportedWithNameValueAndWhatIsValid(t *testing.T) {
 	var out, log bytes.Buffer
 	code := run(context.Background(), []string{"-listen", "nowhere", "-http", "host:99999", "-log-level", "loud",
-		"-drain-timeout", "-3s", "extra"},
+		"-drain-timeout", "-3s", "-transport", "pigeon", "-routing", "spill:none", "extra"},
 		env(envEnclaves, "a=vsock:2:5000,b,a=unix:/run/b.sock,c d=unix:/c", envMinConns, "many", envMaxConns, "3"), &out, &log)
 	if code != 2 || out.Len() != 0 {
 		t.Errorf("exit code %d, said %q", code, out.String())
@@ -125,6 +126,8 @@ func TestBadSettingsAreAllReportedWithNameValueAndWhatIsValid(t *testing.T) {
 		`-http: "host:99999" is not valid`,
 		`-log-level: "loud" is not valid: want debug, info, warn or error`,
 		`-drain-timeout: "-3s" is not valid`,
+		`-transport: "pigeon" is not valid: want stream or unary`,
+		`-routing: "spill:none" is not valid: want strict, spill or spill:n`,
 		`arguments: "extra" is not valid: want none`,
 		`SIGN_CONN_POOL_MIN: "many" is not valid: want a whole number`,
 		`SIGN_CONN_POOL_MAX: "3" is not valid: want SIGN_CONN_POOL_MIN (16) to 1024`,
@@ -162,7 +165,8 @@ func TestDefaultsAreThePools(t *testing.T) {
 	}
 	want := pool.DefaultConfig()
 	if s.pool.MinConns != want.MinConns || s.pool.MaxConns != want.MaxConns || s.pool.DialTimeout != want.DialTimeout ||
-		s.listen != "127.0.0.1:9090" || s.http != "127.0.0.1:8080" || s.drainTimeout != 10*time.Second {
+		s.listen != "127.0.0.1:9090" || s.http != "127.0.0.1:8080" || s.drainTimeout != 10*time.Second ||
+		s.transport != gateway.Stream || s.selector == nil {
 		t.Errorf("%+v", s)
 	}
 	s, err = parse(nil, env(envEnclaves, "a=vsock:16:5000", envMinConns, "1", envMaxConns, "1"), io.Discard)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/enclavepool/enclavepool/examples/internal/gateway"
 	"github.com/enclavepool/enclavepool/pool"
+	"github.com/enclavepool/enclavepool/routing"
 )
 
 // The environment variables that are read.
@@ -28,7 +29,8 @@ Environment:
   SIGN_CONN_POOL_MIN  connections kept to each enclave (default 16)
   SIGN_CONN_POOL_MAX  connections an enclave may have (default 32)
 
-Addresses are host:port or unix:/path. HTTP serves POST /v1/keys, POST /v1/sign, /healthz, /readyz and /metrics.
+Addresses are host:port or unix:/path. HTTP serves POST /v1/keys, POST /v1/sign, GET and POST /v1/route (which enclave
+has a key), /healthz, /readyz and /metrics.
 
 `
 
@@ -37,6 +39,8 @@ type settings struct {
 	listen, http string
 	drainTimeout time.Duration
 	level        slog.Level
+	transport    gateway.Transport
+	selector     routing.Selector
 	pool         pool.Config
 }
 
@@ -56,6 +60,9 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (setting
 	listen := fs.String("listen", "127.0.0.1:9090", "address for gRPC")
 	web := fs.String("http", "127.0.0.1:8080", "address for HTTP")
 	level := fs.String("log-level", "info", "debug, info, warn or error")
+	transport := fs.String("transport", "stream", "how requests travel to the enclaves: stream (messages on warm streams) or unary (a call each)")
+	policy := fs.String("routing", "strict", "which enclave serves a key: strict (its owner alone), or spill or spill:n\n"+
+		"(new keys go to one of the n after it, 1 when it is not said, while the owner is away)")
 	drain := fs.String("drain-timeout", "10s", "time that calls in flight have after SIGTERM or SIGINT")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -79,6 +86,12 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (setting
 		errs = append(errs, invalid("-log-level", *level, "debug, info, warn or error"))
 	}
 	var err error
+	if s.transport, err = gateway.ParseTransport(*transport); err != nil {
+		errs = append(errs, invalid("-transport", *transport, "stream or unary"))
+	}
+	if s.selector, err = gateway.ParseRouting(*policy); err != nil {
+		errs = append(errs, invalid("-routing", *policy, "strict, spill or spill:n: "+err.Error()))
+	}
 	if s.drainTimeout, err = time.ParseDuration(*drain); err != nil || s.drainTimeout < 0 {
 		errs = append(errs, invalid("-drain-timeout", *drain, "a duration of 0 or more, such as 10s"))
 	}

@@ -104,7 +104,7 @@ func (g *Gateway) requestContext(r *http.Request) (context.Context, context.Canc
 		return nil, nil, errStopping
 	}
 	if r.Method != http.MethodPost {
-		return nil, nil, httpError{http.StatusMethodNotAllowed, refuse(codes.Unimplemented, "method %s: want POST", r.Method)}
+		return nil, nil, notAllowed(r.Method, http.MethodPost)
 	}
 	if err := checkContentType(r.Header.Get("Content-Type")); err != nil {
 		return nil, nil, err

@@ -3,61 +3,121 @@ package gateway
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 
 	signerv1 "github.com/enclavepool/enclavepool/examples/signer/v1"
 	"github.com/enclavepool/enclavepool/pool"
+	"github.com/enclavepool/enclavepool/routing"
 )
 
-// serviceConfig lets gRPC repeat calls that came back UNAVAILABLE, on another connection of the same enclave. Both
-// methods may be: signatures are deterministic, and the gateway gives every key its name before it asks for it.
-// The throttling keeps the repetitions to a tenth of the calls while an enclave is in trouble.
-const serviceConfig = `{
-	"methodConfig": [{
-		"name": [
-			{"service": "signer.v1.SignerService", "method": "Create"},
-			{"service": "signer.v1.SignerService", "method": "Sign"}
-		],
-		"retryPolicy": {
-			"maxAttempts": 3, "initialBackoff": "0.005s", "maxBackoff": "0.05s", "backoffMultiplier": 2,
-			"retryableStatusCodes": ["UNAVAILABLE"]
-		}
-	}],
-	"retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1}
-}`
+// carrier takes a request to the enclave that the selector chooses for the key in its context. The two ways of doing
+// so are a unary call, by the generated client, and an exchange on a warm stream.
+type carrier interface {
+	Create(context.Context, *signerv1.CreateRequest, ...grpc.CallOption) (*signerv1.CreateResponse, error)
+	Sign(context.Context, *signerv1.SignRequest, ...grpc.CallOption) (*signerv1.SignResponse, error)
+}
 
-// backend passes calls to the enclaves. Its errors are failures.
+// backend passes requests to the enclaves. Its errors are failures.
 type backend struct {
-	pool   *pool.Pool
-	router Router
-	budget *budget // of the repetitions on streams
-	// requestTimeout is for exchanges that bring no time-out, maxTimeout the longest that any may have.
+	pool     *pool.Pool
+	carrier  carrier
+	selector routing.Selector
+	newKeys  routing.Selector // for the names that the gateway draws
+	signs    *signs
+	// requestTimeout is for requests that bring no time-out, maxTimeout the longest that one over HTTP or on a stream
+	// may have.
 	requestTimeout, maxTimeout time.Duration
 }
 
-func (b *backend) client(enclaveID string) signerv1.SignerServiceClient {
-	return signerv1.NewSignerServiceClient(b.pool.Conn(enclaveID))
+func newBackend(p *pool.Pool, s routing.Selector, t Transport, counts *signs) *backend {
+	b := &backend{pool: p, selector: noting{s}, newKeys: s, signs: counts, maxTimeout: maxRequestTimeout}
+	if _, ok := s.(*spilling); ok {
+		b.newKeys = owners // a name can be drawn again, so it need not spill
+	}
+	if t == Unary {
+		b.carrier = newUnary(p, b.selector)
+	} else {
+		b.carrier = newWarm(p, b.selector)
+	}
+	return b
 }
 
 // create makes a key in the enclave that its name leads to.
 func (b *backend) create(ctx context.Context, req *signerv1.CreateRequest) (*signerv1.CreateResponse, error) {
-	named, idempotent := naming(req)
-	enclaveID := b.router.Route(named.GetKeyId())
-	res, err := b.client(enclaveID).Create(ctx, named)
-	return res, fail(err, enclaveID, idempotent)
+	ctx, cancel := b.withDeadline(ctx)
+	defer cancel()
+	// Only a caller who chose the name itself can ask for the same key again.
+	idempotent := req.GetKeyId() != ""
+	if !idempotent {
+		name, err := b.draw(ctx)
+		if err != nil {
+			return nil, fail(err, "", false)
+		}
+		req = &signerv1.CreateRequest{KeyId: name, Algorithm: req.GetAlgorithm()}
+	}
+	t := &trip{creates: true}
+	ctx, err := b.setOut(ctx, t, req.GetKeyId())
+	if err != nil {
+		return nil, fail(err, t.enclaveID, idempotent)
+	}
+	res, err := b.carrier.Create(ctx, req)
+	return res, fail(err, t.enclaveID, idempotent)
 }
 
 // sign signs in the enclave that has the key, and says which one that is.
 func (b *backend) sign(ctx context.Context, req *signerv1.SignRequest) (*signerv1.SignResponse, string, error) {
-	enclaveID := b.router.Route(req.GetKeyId())
-	res, err := b.client(enclaveID).Sign(ctx, req)
-	return res, enclaveID, fail(err, enclaveID, true)
+	if req.GetKeyId() == "" {
+		return nil, "", refuse(codes.InvalidArgument, "key_id is missing")
+	}
+	ctx, cancel := b.withDeadline(ctx)
+	defer cancel()
+	t := &trip{}
+	ctx, err := b.setOut(ctx, t, req.GetKeyId())
+	if err != nil {
+		return nil, t.enclaveID, fail(err, t.enclaveID, true)
+	}
+	res, err := b.carrier.Sign(ctx, req)
+	b.signs.count(t, err == nil)
+	return res, t.enclaveID, fail(err, t.enclaveID, true)
 }
 
-// naming gives a key without a name one. Only a caller who chose the name itself can ask for the same key again.
-func naming(req *signerv1.CreateRequest) (named *signerv1.CreateRequest, idempotent bool) {
-	if req.GetKeyId() != "" {
-		return req, true
+// withDeadline gives a request that has no deadline one: the enclave is told how long it has.
+func (b *backend) withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
 	}
-	return &signerv1.CreateRequest{KeyId: rand.Text(), Algorithm: req.GetAlgorithm()}, false
+	return context.WithTimeout(ctx, b.requestTimeout)
+}
+
+// setOut returns a context with the key and the trip, or an error when the time is over before anything was sent.
+func (b *backend) setOut(ctx context.Context, t *trip, key string) (context.Context, error) {
+	ctx = withTrip(routing.WithKey(ctx, key), t)
+	if ctx.Err() == nil {
+		return ctx, nil
+	}
+	_, _ = b.selector.Select(ctx, b.pool.View(), key) // notes the enclave, for the error
+	return ctx, &pool.Error{EnclaveID: t.enclaveID, Reason: ctx.Err()}
+}
+
+// draw names a key so that it belongs to an enclave that takes new keys. While all of these are away, any of them is
+// as good: the pool waits for it as long as for one that has just been lost.
+func (b *backend) draw(ctx context.Context) (string, error) {
+	v := b.pool.View()
+	name, _, err := routing.NewKey(ctx, v, b.newKeys, rand.Text)
+	if errors.Is(err, routing.ErrOwnerUnavailable) {
+		name, _, err = routing.NewKey(ctx, v, regardless{b.newKeys}, rand.Text)
+	}
+	switch {
+	case err == nil:
+		return name, nil
+	case ctx.Err() != nil:
+		return "", &pool.Error{Reason: ctx.Err(), Cause: err}
+	case errors.Is(err, routing.ErrNoMember):
+		return "", &pool.Error{Reason: pool.ErrUnavailable, Cause: err}
+	}
+	return "", &pool.Error{Reason: pool.ErrSelector, Cause: err}
 }

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/enclavepool/enclavepool/pool"
+	"github.com/enclavepool/enclavepool/routing"
 )
 
 // domain is the domain of the google.rpc.ErrorInfo that every failure carries.
@@ -47,6 +48,9 @@ func fail(err error, enclaveID string, idempotent bool) error {
 	var pe *pool.Error
 	if errors.As(err, &pe) {
 		reason, f.disposition = reasonOf(pe), pe.Disposition
+		if pe.EnclaveID != "" {
+			enclaveID = pe.EnclaveID
+		}
 	}
 	f.describe(reason, enclaveID, idempotent)
 	return f
@@ -121,6 +125,10 @@ func reasonOf(e *pool.Error) string {
 		return "ENCLAVE_DRAINING"
 	case pool.ErrClosed:
 		return "POOL_CLOSED"
+	case pool.ErrSelector:
+		return "ROUTING_FAILED"
+	case routing.ErrNoKey:
+		return "NO_KEY"
 	case context.DeadlineExceeded:
 		return "DEADLINE_EXCEEDED"
 	case context.Canceled:

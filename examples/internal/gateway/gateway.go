@@ -19,6 +19,7 @@ import (
 
 	signerv1 "github.com/enclavepool/enclavepool/examples/signer/v1"
 	"github.com/enclavepool/enclavepool/pool"
+	"github.com/enclavepool/enclavepool/routing"
 )
 
 // maxRequestTimeout is the longest time that an HTTP request or an exchange on a stream may ask for.
@@ -28,8 +29,10 @@ const maxRequestTimeout = 30 * time.Second
 type Config struct {
 	// Pool are the enclaves and how to keep connected to them; start from pool.DefaultConfig.
 	Pool pool.Config
-	// Router says which enclave serves a key. Nil: rendezvous hashing over the IDs of the enclaves.
-	Router Router
+	// Transport is how requests travel to the enclaves. Empty: Stream.
+	Transport Transport
+	// Selector says which enclave serves a key; ParseRouting makes some. Nil: routing.NewRendezvous.
+	Selector routing.Selector
 	// Logger is the gateway's and the pool's. Nil: slog.Default().
 	Logger *slog.Logger
 }
@@ -53,27 +56,29 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	if cfg.Router == nil {
-		var r rendezvous
-		for _, e := range cfg.Pool.Enclaves {
-			r = append(r, e.ID)
-		}
-		cfg.Router = r
+	if cfg.Selector == nil {
+		cfg.Selector = routing.NewRendezvous()
+	}
+	transport, err := ParseTransport(string(cfg.Transport))
+	if err != nil {
+		return nil, fmt.Errorf("Transport is %q: %w", cfg.Transport, err)
 	}
 	m, err := newMetrics()
 	if err != nil {
 		return nil, err
 	}
-	p, err := pool.New(cfg.Pool, pool.WithLogger(cfg.Logger), pool.WithMeterProvider(m.meters()),
-		pool.WithServiceConfig(serviceConfig))
+	opts := []pool.Option{pool.WithLogger(cfg.Logger), pool.WithMeterProvider(m.meters())}
+	if transport == Unary {
+		opts = append(opts, pool.WithServiceConfig(unaryConfig))
+	}
+	p, err := pool.New(cfg.Pool, opts...)
 	if err != nil {
 		return nil, errors.Join(err, m.close(context.Background()))
 	}
 	g := &Gateway{log: cfg.Logger, pool: p, metrics: m, health: health.NewServer(), stopping: make(chan struct{})}
 	g.stop = sync.OnceFunc(func() { close(g.stopping) })
-	g.backend = &backend{pool: p, router: cfg.Router, budget: &budget{}, maxTimeout: maxRequestTimeout,
-		requestTimeout: cfg.Pool.RequestTimeout}
-	if g.backend.requestTimeout == 0 {
+	g.backend = newBackend(p, cfg.Selector, transport, m.signs)
+	if g.backend.requestTimeout = cfg.Pool.RequestTimeout; g.backend.requestTimeout == 0 {
 		g.backend.requestTimeout = maxRequestTimeout
 	}
 	g.grpc = g.newGRPCServer()
@@ -111,11 +116,12 @@ func (g *Gateway) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/v1/keys", g.endpoint(g.createKey))
 	mux.Handle("/v1/sign", g.endpoint(g.signDigest))
+	mux.HandleFunc("/v1/route", g.route)
 	mux.HandleFunc("GET /healthz", g.healthz)
 	mux.HandleFunc("GET /readyz", g.readyz)
 	mux.Handle("GET /metrics", g.metrics.page)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		g.writeError(w, r, httpError{http.StatusNotFound, refuse(codes.Unimplemented, "no such path: %s", r.URL.Path)})
+		g.writeError(w, r, httpError{status: http.StatusNotFound, error: refuse(codes.Unimplemented, "no such path: %s", r.URL.Path)})
 	})
 	return mux
 }

@@ -32,9 +32,15 @@ type errorDetail struct {
 type httpError struct {
 	status int
 	error
+	allow string // the methods that there are, for status 405
 }
 
 func (e httpError) Unwrap() error { return e.error }
+
+// notAllowed refuses a method.
+func notAllowed(method, allow string) error {
+	return httpError{http.StatusMethodNotAllowed, refuse(codes.Unimplemented, "method %s: want %s", method, allow), allow}
+}
 
 // writeError answers with a failure.
 func (g *Gateway) writeError(w http.ResponseWriter, r *http.Request, err error) {
@@ -50,7 +56,7 @@ func (g *Gateway) writeError(w http.ResponseWriter, r *http.Request, err error) 
 	}
 	switch status {
 	case http.StatusMethodNotAllowed:
-		w.Header().Set("Allow", http.MethodPost)
+		w.Header().Set("Allow", he.allow)
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", retryAfterSeconds(f.retryAfter))
 	}

@@ -26,7 +26,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return httpError{http.StatusRequestEntityTooLarge, refuse(codes.InvalidArgument, "body is longer than %d bytes", maxBody)}
+		return httpError{status: http.StatusRequestEntityTooLarge, error: refuse(codes.InvalidArgument, "body is longer than %d bytes", maxBody)}
 	case err != nil:
 		return refuse(codes.InvalidArgument, "body: %v", err)
 	case !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")):
@@ -56,8 +56,8 @@ func checkContentType(header string) error {
 	if err == nil && media == "application/json" && (params["charset"] == "" || strings.EqualFold(params["charset"], "utf-8")) {
 		return nil
 	}
-	return httpError{http.StatusUnsupportedMediaType,
-		refuse(codes.InvalidArgument, "Content-Type is %q: want application/json", header)}
+	return httpError{status: http.StatusUnsupportedMediaType,
+		error: refuse(codes.InvalidArgument, "Content-Type is %q: want application/json", header)}
 }
 
 // parseDigest reads 64 hexadecimal digits, or else base64. The two cannot be confused: 64 characters of base64 are

@@ -70,9 +70,21 @@ type rig struct {
 	shutdown func(ctx context.Context) error
 }
 
+// inBothTransports runs a test in each.
+func inBothTransports(t *testing.T, test func(t *testing.T, transport Transport)) {
+	for _, transport := range []Transport{Stream, Unary} {
+		t.Run(string(transport), func(t *testing.T) { test(t, transport) })
+	}
+}
+
+// by is a setting of start's.
+func by(transport Transport) func(*Config) {
+	return func(c *Config) { c.Transport = transport }
+}
+
 // start runs enclaves with the IDs, and a gateway in front of them whose pool is small. Nobody waits for the
 // connections: calls do that.
-func start(t *testing.T, o enclave.Options, tune func(*pool.Config), ids ...string) *rig {
+func start(t *testing.T, o enclave.Options, tune func(*Config), ids ...string) *rig {
 	t.Helper()
 	dir := t.TempDir()
 	r := &rig{enclaves: map[string]*enclave.Server{}, targets: map[string]string{}}
@@ -84,7 +96,7 @@ func start(t *testing.T, o enclave.Options, tune func(*pool.Config), ids ...stri
 		cfg.Pool.Enclaves = append(cfg.Pool.Enclaves, pool.Enclave{ID: id, Target: r.targets[id]})
 	}
 	if tune != nil {
-		tune(&cfg.Pool)
+		tune(&cfg)
 	}
 	var err error
 	if r.gateway, err = New(cfg); err != nil {
@@ -137,11 +149,24 @@ func (r *rig) serve(t *testing.T, dir string) {
 	r.web = &http.Client{Transport: transport}
 }
 
+// owner is the enclave that a key belongs to.
+func (r *rig) owner(keyID string) string {
+	return ownerOf(context.Background(), r.gateway.pool.View(), keyID)
+}
+
+// busy is how many requests are on their way to an enclave. An idle warm stream is none.
+func (r *rig) busy(enclaveID string) int {
+	if w, ok := r.gateway.backend.carrier.(*warm); ok {
+		return w.streams.Stats()[enclaveID].Busy
+	}
+	return r.gateway.pool.Stats().Enclaves[enclaveID].InFlight
+}
+
 // keyAt is a name that leads to the enclave.
 func (r *rig) keyAt(t *testing.T, enclaveID string) string {
 	t.Helper()
 	for i := range 1000 {
-		if name := fmt.Sprintf("key-%d", i); r.gateway.backend.router.Route(name) == enclaveID {
+		if name := fmt.Sprintf("key-%d", i); r.owner(name) == enclaveID {
 			return name
 		}
 	}

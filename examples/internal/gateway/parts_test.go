@@ -35,37 +35,6 @@ func TestBadEntriesAreAllReported(t *testing.T) {
 	}
 }
 
-func TestKeysSpreadEvenlyAndMoveOnlyToANewEnclave(t *testing.T) {
-	ids := []string{"a", "b", "c", "d"}
-	const keys = 20000
-	before, after, turned := rendezvous(ids), rendezvous(append(ids, "e")), rendezvous{"d", "b", "a", "c"}
-	count := map[string]int{}
-	moved := 0
-	for i := range keys {
-		key := fmt.Sprintf("key-%d", i)
-		owner := before.Route(key)
-		count[owner]++
-		if turned.Route(key) != owner {
-			t.Fatalf("%s: the order of the enclaves matters", key)
-		}
-		if now := after.Route(key); now != owner {
-			moved++
-			if now != "e" {
-				t.Fatalf("%s moved from %s to %s", key, owner, now)
-			}
-		}
-	}
-	for _, id := range ids {
-		// Five standard deviations of a binomial with p = 1/4 are about 300.
-		if d := count[id] - keys/4; d < -310 || d > 310 {
-			t.Errorf("enclave %s has %d of %d keys", id, count[id], keys)
-		}
-	}
-	if d := moved - keys/5; d < -290 || d > 290 {
-		t.Errorf("%d of %d keys moved, want about a fifth", moved, keys)
-	}
-}
-
 func TestBudgetLetsATenthMoreThroughInTheLongRun(t *testing.T) {
 	var b budget
 	for range budgetTokens {

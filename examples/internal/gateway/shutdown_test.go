@@ -16,7 +16,7 @@ import (
 // inFlight waits until n calls are on their way to enclave a.
 func (r *rig) inFlight(t *testing.T, n int) {
 	t.Helper()
-	eventually(t, "calls are in flight", func() bool { return r.gateway.pool.Stats().Enclaves["a"].InFlight == n })
+	eventually(t, "calls are in flight", func() bool { return r.busy("a") == n })
 }
 
 // begin makes calls of every kind and returns where their outcomes come.
@@ -45,67 +45,71 @@ func (r *rig) begin(t *testing.T, s signerv1.SignerService_SignStreamClient) (un
 }
 
 func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
-	r := start(t, enclave.Options{}, nil, "a")
-	r.create(t, "k", edAlg)
-	if err := r.enclaves["a"].SetFaults(enclave.Faults{Delay: time.Second}); err != nil {
-		t.Fatal(err)
-	}
-	s, idle := openStream(t, r), openStream(t, r)
-	unary, streamed, web := r.begin(t, s)
-
-	done := make(chan error, 1)
-	go func() { done <- r.shutdown(limited(t)) }()
-	<-r.gateway.stopping
-	if code, got := r.readiness(t); code != 503 || got.Status != "stopping" {
-		t.Errorf("/readyz: %d %+v", code, got)
-	}
-	if code, _, body := r.post(t, "/v1/sign", signJSON("k")); code != 503 || !body.Error.Retryable || body.Error.Disposition != "not_sent" {
-		t.Errorf("a new request: %d %+v", code, body.Error)
-	}
-	if err := <-unary; err != nil {
-		t.Errorf("the unary call: %v", err)
-	}
-	if err := <-streamed; err != nil {
-		t.Errorf("the exchange: %v", err)
-	}
-	if code := <-web; code != 200 {
-		t.Errorf("the request: %d", code)
-	}
-	for _, s := range []signerv1.SignerService_SignStreamClient{s, idle} {
-		if _, err := s.Recv(); status.Code(err) != codes.Unavailable || errorInfo(t, err).GetMetadata()["retryable"] != "true" {
-			t.Errorf("the stream ended with %v", err)
+	inBothTransports(t, func(t *testing.T, transport Transport) {
+		r := start(t, enclave.Options{}, by(transport), "a")
+		r.create(t, "k", edAlg)
+		if err := r.enclaves["a"].SetFaults(enclave.Faults{Delay: time.Second}); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if err := <-done; err != nil {
-		t.Errorf("Shutdown: %v", err)
-	}
-	if _, err := r.gateway.pool.Acquire(limited(t), "a"); err == nil {
-		t.Error("the pool is still open")
-	}
+		s, idle := openStream(t, r), openStream(t, r)
+		unary, streamed, web := r.begin(t, s)
+
+		done := make(chan error, 1)
+		go func() { done <- r.shutdown(limited(t)) }()
+		<-r.gateway.stopping
+		if code, got := r.readiness(t); code != 503 || got.Status != "stopping" {
+			t.Errorf("/readyz: %d %+v", code, got)
+		}
+		if code, _, body := r.post(t, "/v1/sign", signJSON("k")); code != 503 || !body.Error.Retryable || body.Error.Disposition != "not_sent" {
+			t.Errorf("a new request: %d %+v", code, body.Error)
+		}
+		if err := <-unary; err != nil {
+			t.Errorf("the unary call: %v", err)
+		}
+		if err := <-streamed; err != nil {
+			t.Errorf("the exchange: %v", err)
+		}
+		if code := <-web; code != 200 {
+			t.Errorf("the request: %d", code)
+		}
+		for _, s := range []signerv1.SignerService_SignStreamClient{s, idle} {
+			if _, err := s.Recv(); status.Code(err) != codes.Unavailable || errorInfo(t, err).GetMetadata()["retryable"] != "true" {
+				t.Errorf("the stream ended with %v", err)
+			}
+		}
+		if err := <-done; err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		if _, err := r.gateway.pool.Acquire(limited(t), "a"); err == nil {
+			t.Error("the pool is still open")
+		}
+	})
 }
 
 func TestShutdownCutsWhatDoesNotEndInTime(t *testing.T) {
-	r := start(t, enclave.Options{}, nil, "a")
-	r.create(t, "k", edAlg)
-	if err := r.enclaves["a"].SetFaults(enclave.Faults{StallFraction: 1}); err != nil {
-		t.Fatal(err)
-	}
-	unary := make(chan error, 1)
-	go func() {
-		_, err := r.signer.Sign(limited(t), &signerv1.SignRequest{KeyId: "k", Digest: digest})
-		unary <- err
-	}()
-	r.inFlight(t, 1)
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	began := time.Now()
-	if err := r.shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Shutdown: %v", err)
-	}
-	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("took %v", took)
-	}
-	if err := <-unary; status.Code(err) != codes.Unavailable {
-		t.Errorf("the call: %v", err)
-	}
+	inBothTransports(t, func(t *testing.T, transport Transport) {
+		r := start(t, enclave.Options{}, by(transport), "a")
+		r.create(t, "k", edAlg)
+		if err := r.enclaves["a"].SetFaults(enclave.Faults{StallFraction: 1}); err != nil {
+			t.Fatal(err)
+		}
+		unary := make(chan error, 1)
+		go func() {
+			_, err := r.signer.Sign(limited(t), &signerv1.SignRequest{KeyId: "k", Digest: digest})
+			unary <- err
+		}()
+		r.inFlight(t, 1)
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		if err := r.shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Shutdown: %v", err)
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("took %v", took)
+		}
+		if err := <-unary; status.Code(err) != codes.Unavailable {
+			t.Errorf("the call: %v", err)
+		}
+	})
 }

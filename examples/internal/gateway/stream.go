@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"io"
 	"time"
@@ -26,18 +27,13 @@ type incoming struct {
 	at      time.Time
 }
 
-// SignStream implements signerv1.SignerServiceServer: one exchange after another, each with the enclave that its key
-// leads to. An exchange that fails is answered with its error, and the stream goes on.
+// SignStream implements signerv1.SignerServiceServer: one request after another, each sent to the enclave that its key
+// leads to. One that fails is answered with its error, and the stream goes on. A client that is silent costs an
+// enclave nothing.
 func (s *service) SignStream(stream signStream) error {
 	ctx := stream.Context()
-	x := &exchanger{ctx: ctx, backend: s.backend, open: make(map[string]*upstream)}
-	defer x.closeAll()
 	in := make(chan incoming, streamQueue)
 	go receive(stream, in)
-
-	sweep := time.NewTimer(upstreamIdle)
-	defer sweep.Stop()
-	sweeping := true // the timer runs
 	for {
 		select {
 		case m := <-in:
@@ -47,19 +43,11 @@ func (s *service) SignStream(stream signStream) error {
 			if m.err != nil {
 				return m.err
 			}
-			if err := stream.Send(x.answer(m)); err != nil {
+			if err := stream.Send(s.answer(ctx, m)); err != nil {
 				return err
 			}
-			if !sweeping && len(x.open) > 0 {
-				sweep.Reset(upstreamIdle)
-				sweeping = true
-			}
-		case <-sweep.C:
-			if sweeping = x.sweep(); sweeping {
-				sweep.Reset(upstreamIdle)
-			}
 		case <-s.stopping:
-			return s.finish(stream, x, in)
+			return s.finish(stream, in)
 		case <-ctx.Done():
 			return status.FromContextError(ctx.Err()).Err()
 		}
@@ -82,13 +70,13 @@ func receive(stream signStream, in chan<- incoming) {
 }
 
 // finish answers what has been read and ends the stream, since its client may never do so.
-func (s *service) finish(stream signStream, x *exchanger, in <-chan incoming) error {
+func (s *service) finish(stream signStream, in <-chan incoming) error {
 	for range len(in) {
 		m := <-in
 		if m.err != nil {
 			break
 		}
-		if err := stream.Send(x.answer(m)); err != nil {
+		if err := stream.Send(s.answer(stream.Context(), m)); err != nil {
 			return err
 		}
 	}
@@ -98,9 +86,9 @@ func (s *service) finish(stream signStream, x *exchanger, in <-chan incoming) er
 // errStopping tells clients to go elsewhere.
 var errStopping = refuse(codes.Unavailable, "the gateway is shutting down")
 
-// answer makes one exchange.
-func (x *exchanger) answer(m incoming) *signerv1.SignStreamResponse {
-	res, err := x.pass(m)
+// answer answers one message.
+func (s *service) answer(ctx context.Context, m incoming) *signerv1.SignStreamResponse {
+	res, err := s.backend.pass(ctx, m)
 	if err != nil {
 		res = &signerv1.SignStreamResponse{Response: &signerv1.SignStreamResponse_Error{Error: signer.ErrorOf(err)}}
 	}
@@ -108,40 +96,34 @@ func (x *exchanger) answer(m incoming) *signerv1.SignStreamResponse {
 	return res
 }
 
-// pass finds the enclave and the deadline of an exchange and makes it.
-func (x *exchanger) pass(m incoming) (*signerv1.SignStreamResponse, error) {
-	deadline, err := x.deadline(m)
+// pass does what a message asks for, by its deadline.
+func (b *backend) pass(ctx context.Context, m incoming) (*signerv1.SignStreamResponse, error) {
+	deadline, err := b.deadline(m)
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
 	switch r := m.message.GetRequest().(type) {
 	case *signerv1.SignStreamRequest_Sign:
-		enclaveID := x.backend.router.Route(r.Sign.GetKeyId())
-		res, err := x.exchange(enclaveID, m.message, deadline)
-		return res, fail(err, enclaveID, true)
+		res, _, err := b.sign(ctx, r.Sign)
+		return &signerv1.SignStreamResponse{Response: &signerv1.SignStreamResponse_Sign{Sign: res}}, err
 	case *signerv1.SignStreamRequest_Create:
-		named, idempotent := naming(r.Create)
-		enclaveID := x.backend.router.Route(named.GetKeyId())
-		res, err := x.exchange(enclaveID, &signerv1.SignStreamRequest{
-			Request: &signerv1.SignStreamRequest_Create{Create: named}}, deadline)
-		return res, fail(err, enclaveID, idempotent)
+		res, err := b.create(ctx, r.Create)
+		return &signerv1.SignStreamResponse{Response: &signerv1.SignStreamResponse_Create{Create: res}}, err
 	}
 	return nil, refuse(codes.InvalidArgument, "the message asks for nothing: want sign or create")
 }
 
-// deadline is when an exchange has to be over: after the time that the message gives it, or the time that calls
-// without a deadline have, and with the stream at the latest.
-func (x *exchanger) deadline(m incoming) (time.Time, error) {
-	timeout := x.backend.requestTimeout
+// deadline is when a message has to be answered: after the time that it gives itself, or the time that calls without a
+// deadline have. The stream's own deadline holds besides.
+func (b *backend) deadline(m incoming) (time.Time, error) {
+	timeout := b.requestTimeout
 	if t := m.message.GetTimeout(); t != nil {
 		if err := t.CheckValid(); err != nil {
 			return time.Time{}, refuse(codes.InvalidArgument, "timeout: %v", err)
 		}
 		timeout = t.AsDuration()
 	}
-	deadline := m.at.Add(min(timeout, x.backend.maxTimeout))
-	if d, ok := x.ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	return deadline, nil
+	return m.at.Add(min(timeout, b.maxTimeout)), nil
 }

@@ -56,6 +56,13 @@ func (r *rig) streams(id string) uint64 {
 	return r.enclaves[id].Stats().RPCs[signerv1.SignerService_SignStream_FullMethodName]
 }
 
+// warmed waits until the gateway has the streams to an enclave that it keeps open.
+func (r *rig) warmed(t *testing.T, id string) {
+	t.Helper()
+	const kept = 16 // pool.WithMinStreams
+	eventually(t, "streams are open", func() bool { return r.streams(id) == kept })
+}
+
 // eventually waits until something is so that becomes so by itself.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
@@ -70,6 +77,11 @@ func eventually(t *testing.T, what string, is func() bool) {
 
 func TestOneStreamReachesEveryEnclaveInTheOrderOfTheRequests(t *testing.T) {
 	r := start(t, enclave.Options{}, nil, "a", "b")
+	opened := map[string]uint64{}
+	for id := range r.enclaves {
+		r.warmed(t, id)
+		opened[id] = r.streams(id)
+	}
 	s := openStream(t, r)
 	public := map[string][]byte{}
 	for i, id := range []string{"a", "b"} {
@@ -102,8 +114,8 @@ func TestOneStreamReachesEveryEnclaveInTheOrderOfTheRequests(t *testing.T) {
 		t.Errorf("after the half-close: %v", err)
 	}
 	for id := range r.enclaves {
-		if got := r.streams(id); got != 1 {
-			t.Errorf("%d streams to enclave %s for one stream of a client's", got, id)
+		if got := r.streams(id); got != opened[id] {
+			t.Errorf("%d streams to enclave %s were opened for one stream of a client's", got-opened[id], id)
 		}
 	}
 }
@@ -112,6 +124,8 @@ func TestStreamGoesOnAfterAnErrorAnswer(t *testing.T) {
 	r := start(t, enclave.Options{}, nil, "a", "b")
 	down := r.keyAt(t, "b")
 	r.create(t, down, edAlg) // both are connected
+	r.warmed(t, "a")
+	opened := r.streams("a")
 	r.enclaves["b"].Close()
 	s := openStream(t, r)
 	key := r.keyAt(t, "a")
@@ -147,70 +161,76 @@ func TestStreamGoesOnAfterAnErrorAnswer(t *testing.T) {
 	if ask(t, s, signMessage(8, key)).GetSign() == nil {
 		t.Error("no signature after the errors")
 	}
-	if got := r.streams("a"); got != 1 {
-		t.Errorf("%d streams to the enclave: an error answer must not cost a stream", got)
+	if got := r.streams("a"); got != opened {
+		t.Errorf("%d streams to the enclave, %d before: an error answer must not cost a stream", got, opened)
 	}
 }
 
 func TestExchangeThatStallsEndsAtItsTimeoutAndTheStreamGoesOn(t *testing.T) {
-	r := start(t, enclave.Options{}, nil, "a")
-	s := openStream(t, r)
-	ask(t, s, createMessage(1, "k", edAlg))
-	if err := r.enclaves["a"].SetFaults(enclave.Faults{StallFraction: 1}); err != nil {
-		t.Fatal(err)
-	}
-	m := signMessage(2, "k")
-	m.Timeout = durationpb.New(30 * time.Millisecond)
-	began := time.Now()
-	if got := ask(t, s, m).GetError(); codes.Code(got.GetCode()) != codes.DeadlineExceeded {
-		t.Errorf("got %v", got)
-	}
-	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("took %v", took)
-	}
-	if err := r.enclaves["a"].SetFaults(enclave.Faults{}); err != nil {
-		t.Fatal(err)
-	}
-	if ask(t, s, signMessage(3, "k")).GetSign() == nil {
-		t.Error("no signature after the time-out")
-	}
+	inBothTransports(t, func(t *testing.T, transport Transport) {
+		r := start(t, enclave.Options{}, by(transport), "a")
+		s := openStream(t, r)
+		ask(t, s, createMessage(1, "k", edAlg))
+		if err := r.enclaves["a"].SetFaults(enclave.Faults{StallFraction: 1}); err != nil {
+			t.Fatal(err)
+		}
+		m := signMessage(2, "k")
+		m.Timeout = durationpb.New(30 * time.Millisecond)
+		began := time.Now()
+		if got := ask(t, s, m).GetError(); codes.Code(got.GetCode()) != codes.DeadlineExceeded {
+			t.Errorf("got %v", got)
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("took %v", took)
+		}
+		if err := r.enclaves["a"].SetFaults(enclave.Faults{}); err != nil {
+			t.Fatal(err)
+		}
+		if ask(t, s, signMessage(3, "k")).GetSign() == nil {
+			t.Error("no signature after the time-out")
+		}
+	})
 }
 
 func TestTimeOfAnExchangeRunsWhileItWaitsForTheOneBefore(t *testing.T) {
-	r := start(t, enclave.Options{Faults: enclave.Faults{Delay: 300 * time.Millisecond}}, nil, "a")
-	r.create(t, "k", edAlg)
-	s := openStream(t, r)
-	if err := s.Send(signMessage(1, "k")); err != nil {
-		t.Fatal(err)
-	}
-	late := signMessage(2, "k")
-	late.Timeout = durationpb.New(50 * time.Millisecond)
-	if err := s.Send(late); err != nil {
-		t.Fatal(err)
-	}
-	first, err := s.Recv()
-	if err != nil || first.GetSign() == nil {
-		t.Fatal(first, err)
-	}
-	second, err := s.Recv()
-	if err != nil || codes.Code(second.GetError().GetCode()) != codes.DeadlineExceeded {
-		t.Fatal(second, err)
-	}
-	if info := errorInfo(t, signer.AsError(second.GetError())); info.GetMetadata()["disposition"] != "not_sent" {
-		t.Errorf("it was sent although its time was over: %v", info)
-	}
+	inBothTransports(t, func(t *testing.T, transport Transport) {
+		r := start(t, enclave.Options{Faults: enclave.Faults{Delay: 300 * time.Millisecond}}, by(transport), "a")
+		r.create(t, "k", edAlg)
+		s := openStream(t, r)
+		if err := s.Send(signMessage(1, "k")); err != nil {
+			t.Fatal(err)
+		}
+		late := signMessage(2, "k")
+		late.Timeout = durationpb.New(50 * time.Millisecond)
+		if err := s.Send(late); err != nil {
+			t.Fatal(err)
+		}
+		first, err := s.Recv()
+		if err != nil || first.GetSign() == nil {
+			t.Fatal(first, err)
+		}
+		second, err := s.Recv()
+		if err != nil || codes.Code(second.GetError().GetCode()) != codes.DeadlineExceeded {
+			t.Fatal(second, err)
+		}
+		if info := errorInfo(t, signer.AsError(second.GetError())); info.GetMetadata()["disposition"] != "not_sent" {
+			t.Errorf("it was sent although its time was over: %v", info)
+		}
+	})
 }
 
 func TestLostConnectionsAreNotNoticedOnAStream(t *testing.T) {
-	r := start(t, enclave.Options{}, nil, "a")
-	s := openStream(t, r)
-	ask(t, s, createMessage(0, "k", edAlg))
-	for i := range uint64(3) { // more in a row would meet the backoff of connections that never live long
-		r.enclaves["a"].DropConns(0)
-		if res := ask(t, s, signMessage(i, "k")); res.GetSign() == nil {
-			t.Fatalf("exchange %d: %v", i, res.GetError())
+	inBothTransports(t, func(t *testing.T, transport Transport) {
+		r := start(t, enclave.Options{}, by(transport), "a")
+		s := openStream(t, r)
+		ask(t, s, createMessage(0, "k", edAlg))
+		for i := range uint64(3) { // more in a row would meet the backoff of connections that never live long
+			r.enclaves["a"].DropConns(0)
+			if res := ask(t, s, signMessage(i, "k")); res.GetSign() == nil {
+				t.Fatalf("exchange %d: %v", i, res.GetError())
+			}
 		}
-	}
+	})
 }
 
 func TestResetStreamsAreRepeatedWithinTheBudgetOnly(t *testing.T) {
@@ -232,42 +252,47 @@ func TestResetStreamsAreRepeatedWithinTheBudgetOnly(t *testing.T) {
 	}
 }
 
-func TestIdleClientHoldsNoStreamToTheEnclave(t *testing.T) {
+func TestIdleClientsHoldNoStreamsToTheEnclave(t *testing.T) {
 	r := start(t, enclave.Options{}, nil, "a")
-	s := openStream(t, r)
-	ask(t, s, createMessage(1, "k", edAlg))
-	inFlight := func() int { return r.gateway.pool.Stats().Enclaves["a"].InFlight }
-	if inFlight() != 1 {
-		t.Errorf("%d slots taken by one stream in use", inFlight())
+	r.warmed(t, "a")
+	opened := r.streams("a")
+	var clients []signerv1.SignerService_SignStreamClient
+	for i := range uint64(3 * opened) {
+		s := openStream(t, r)
+		clients = append(clients, s)
+		ask(t, s, createMessage(i, "k", edAlg))
 	}
-	eventually(t, "the idle stream is closed", func() bool { return inFlight() == 0 })
-	if ask(t, s, signMessage(2, "k")).GetSign() == nil {
-		t.Error("no signature after the pause")
+	eventually(t, "no stream is in use", func() bool { return r.busy("a") == 0 })
+	for i, s := range clients {
+		if ask(t, s, signMessage(uint64(i), "k")).GetSign() == nil {
+			t.Error("no signature after the pause")
+		}
 	}
-	if got := r.streams("a"); got != 2 {
-		t.Errorf("%d streams to the enclave, want 2", got)
+	if got := r.streams("a"); got != opened {
+		t.Errorf("%d streams to the enclave for %d clients, %d before them", got, len(clients), opened)
 	}
 }
 
 func TestCancelledClientFreesItsSlots(t *testing.T) {
-	r := start(t, enclave.Options{}, nil, "a")
-	r.create(t, "k", edAlg)
-	if err := r.enclaves["a"].SetFaults(enclave.Faults{StallFraction: 1}); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(limited(t))
-	s, err := r.signer.SignStream(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Send(signMessage(1, "k")); err != nil {
-		t.Fatal(err)
-	}
-	inFlight := func() int { return r.gateway.pool.Stats().Enclaves["a"].InFlight }
-	eventually(t, "the exchange is in flight", func() bool { return inFlight() == 1 })
-	cancel()
-	if _, err := s.Recv(); status.Code(err) != codes.Canceled {
-		t.Error(err)
-	}
-	eventually(t, "its slot is free", func() bool { return inFlight() == 0 })
+	inBothTransports(t, func(t *testing.T, transport Transport) {
+		r := start(t, enclave.Options{}, by(transport), "a")
+		r.create(t, "k", edAlg)
+		if err := r.enclaves["a"].SetFaults(enclave.Faults{StallFraction: 1}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(limited(t))
+		s, err := r.signer.SignStream(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Send(signMessage(1, "k")); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the exchange is in flight", func() bool { return r.busy("a") == 1 })
+		cancel()
+		if _, err := s.Recv(); status.Code(err) != codes.Canceled {
+			t.Error(err)
+		}
+		eventually(t, "its slot is free", func() bool { return r.busy("a") == 0 })
+	})
 }
