@@ -117,7 +117,8 @@ func TestBadSettingsAreAllReportedWithNameValueAndWhatIsValid(t *testing.T) {
 	var out, log bytes.Buffer
 	code := run(context.Background(), []string{"-listen", "nowhere", "-http", "host:99999", "-log-level", "loud",
 		"-drain-timeout", "-3s", "-transport", "pigeon", "-routing", "spill:none", "extra"},
-		env(envEnclaves, "a=vsock:2:5000,b,a=unix:/run/b.sock,c d=unix:/c", envMinConns, "many", envMaxConns, "3"), &out, &log)
+		env(envEnclaves, "a=vsock:2:5000,b,a=unix:/run/b.sock,c d=unix:/c", envMinConns, "many", envMaxConns, "3",
+			envHealth, "0s"), &out, &log)
 	if code != 2 || out.Len() != 0 {
 		t.Errorf("exit code %d, said %q", code, out.String())
 	}
@@ -131,6 +132,7 @@ func TestBadSettingsAreAllReportedWithNameValueAndWhatIsValid(t *testing.T) {
 		`arguments: "extra" is not valid: want none`,
 		`SIGN_CONN_POOL_MIN: "many" is not valid: want a whole number`,
 		`SIGN_CONN_POOL_MAX: "3" is not valid: want SIGN_CONN_POOL_MIN (16) to 1024`,
+		`SIGN_CONN_POOL_HEALTH_TIMEOUT: "0s" is not valid: want at least 1ms`,
 		`entry 2 is "b", want "id=target"`,
 		`SIGNER_ENCLAVES: Target of enclave "a": "vsock:2:5000" is not valid`,
 		`SIGNER_ENCLAVES: ID of enclave "a": "a" is not valid: want an ID that no other enclave has`,
@@ -169,8 +171,8 @@ func TestDefaultsAreThePools(t *testing.T) {
 		s.transport != gateway.Stream || s.selector == nil {
 		t.Errorf("%+v", s)
 	}
-	s, err = parse(nil, env(envEnclaves, "a=vsock:16:5000", envMinConns, "1", envMaxConns, "1"), io.Discard)
-	if err != nil || s.pool.MinConns != 1 || s.pool.MaxConns != 1 {
+	s, err = parse(nil, env(envEnclaves, "a=vsock:16:5000", envMinConns, "1", envMaxConns, "1", envHealth, "3s"), io.Discard)
+	if err != nil || s.pool.MinConns != 1 || s.pool.Health.Timeout != 3*time.Second || s.pool.MaxConns != 1 {
 		t.Errorf("%+v, %v", s.pool, err)
 	}
 }

@@ -20,14 +20,16 @@ const (
 	envEnclaves = "SIGNER_ENCLAVES"
 	envMinConns = "SIGN_CONN_POOL_MIN"
 	envMaxConns = "SIGN_CONN_POOL_MAX"
+	envHealth   = "SIGN_CONN_POOL_HEALTH_TIMEOUT"
 )
 
 const help = `usage: gateway [flags]
 
 Environment:
-  SIGNER_ENCLAVES     the enclaves, such as a=vsock:16:5000,b=unix:/run/b.sock; -enclaves overrides it
-  SIGN_CONN_POOL_MIN  connections kept to each enclave (default 16)
-  SIGN_CONN_POOL_MAX  connections an enclave may have (default 32)
+  SIGNER_ENCLAVES                the enclaves, such as a=vsock:16:5000,b=unix:/run/b.sock; -enclaves overrides it
+  SIGN_CONN_POOL_MIN             connections kept to each enclave (default 16)
+  SIGN_CONN_POOL_MAX             connections an enclave may have (default 32)
+  SIGN_CONN_POOL_HEALTH_TIMEOUT  time that a health probe has; longer on a machine that is slow (default 50ms)
 
 Addresses are host:port or unix:/path. HTTP serves POST /v1/keys, POST /v1/sign, GET and POST /v1/route (which enclave
 has a key), /healthz, /readyz and /metrics.
@@ -99,6 +101,14 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (setting
 	errs = append(errs, err)
 	s.pool.MaxConns, err = count(getenv, envMaxConns, s.pool.MaxConns)
 	errs = append(errs, err)
+	if text := getenv(envHealth); text != "" {
+		// Whether it is in range is for the pool to say.
+		if d, err := time.ParseDuration(text); err != nil {
+			errs = append(errs, invalid(envHealth, text, "a duration, such as 50ms"))
+		} else {
+			s.pool.Health.Timeout = d
+		}
+	}
 	name, list := "-enclaves", *enclaves
 	if list == "" {
 		name, list = envEnclaves, getenv(envEnclaves)
@@ -141,6 +151,8 @@ func checkPool(cfg pool.Config, enclavesName string) []error {
 		case f.Field == "DialTimeout", f.Field == "Enclaves" && len(cfg.Enclaves) == 0: // ours, and reported already
 		case f.Field == "MinConns":
 			errs = append(errs, invalid(envMinConns, value, f.Want))
+		case f.Field == "Health.Timeout":
+			errs = append(errs, invalid(envHealth, value, f.Want))
 		case f.Field == "MaxConns":
 			errs = append(errs, invalid(envMaxConns, value, strings.ReplaceAll(f.Want, "MinConns", envMinConns)))
 		default:

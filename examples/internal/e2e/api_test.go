@@ -150,61 +150,84 @@ func (w *witness) Sign(ctx context.Context, _ *signerv1.SignRequest) (*signerv1.
 	return nil, status.FromContextError(ctx.Err()).Err()
 }
 
-func TestDeadlineOfTheCallerReachesTheEnclave(t *testing.T) {
-	dir := folder(t)
-	address := transport().Address(dir, "witness")
-	to, err := target.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lis, err := to.Listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &witness{left: make(chan time.Duration, 10)}
-	server := grpc.NewServer()
-	signerv1.RegisterSignerServiceServer(server, w)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(lis) }()
-	t.Cleanup(func() {
-		server.Stop()
-		<-served
-	})
-	st := launchWith(t, stack.Config{Dir: dir, Conns: fewConns, GatewayArgs: []string{"-enclaves", "witness=" + address}})
-	awaitConns(t, st, "witness", fewConns)
-
-	const deadline = 2 * time.Second // long enough to get there on a slow machine
-	ctx, cancel := context.WithTimeout(context.Background(), deadline)
-	defer cancel()
-	_, err = dial(t, st).Sign(ctx, &signerv1.SignRequest{KeyId: "k", Digest: digest(1)})
-	if status.Code(err) != codes.DeadlineExceeded {
-		t.Errorf("the caller got %v", err)
-	}
-	select {
-	case left := <-w.left:
-		if left <= 0 || left > deadline {
-			t.Errorf("the enclave saw %v left of %v", left, deadline)
+func (w *witness) SignStream(s grpc.BidiStreamingServer[signerv1.SignStreamRequest, signerv1.SignStreamResponse]) error {
+	for {
+		req, err := s.Recv()
+		if err != nil {
+			return err
 		}
-	default:
-		t.Error("the call never reached the enclave")
+		w.left <- req.GetTimeout().AsDuration()
+		select {
+		case <-s.Context().Done():
+			return status.FromContextError(s.Context().Err()).Err()
+		case <-time.After(req.GetTimeout().AsDuration()):
+		}
+		late := signer.ErrorOf(context.DeadlineExceeded)
+		if err := s.Send(&signerv1.SignStreamResponse{Id: req.GetId(), Response: &signerv1.SignStreamResponse_Error{Error: late}}); err != nil {
+			return err
+		}
 	}
 }
 
+func TestDeadlineOfTheCallerReachesTheEnclave(t *testing.T) {
+	inBothTransports(t, func(t *testing.T, args []string) {
+		dir := folder(t)
+		address := transport().Address(dir, "witness")
+		to, err := target.Parse(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lis, err := to.Listen()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &witness{left: make(chan time.Duration, 10)}
+		server := grpc.NewServer()
+		signerv1.RegisterSignerServiceServer(server, w)
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(lis) }()
+		t.Cleanup(func() {
+			server.Stop()
+			<-served
+		})
+		st := launchWith(t, stack.Config{Dir: dir, Conns: fewConns, GatewayArgs: append(args, "-enclaves", "witness="+address)})
+		awaitConns(t, st, "witness", fewConns)
+
+		const deadline = 2 * time.Second // long enough to get there on a slow machine
+		ctx, cancel := context.WithTimeout(context.Background(), deadline)
+		defer cancel()
+		_, err = dial(t, st).Sign(ctx, &signerv1.SignRequest{KeyId: "k", Digest: digest(1)})
+		if status.Code(err) != codes.DeadlineExceeded {
+			t.Errorf("the caller got %v", err)
+		}
+		select {
+		case left := <-w.left:
+			if left <= 0 || left > deadline {
+				t.Errorf("the enclave saw %v left of %v", left, deadline)
+			}
+		default:
+			t.Error("the call never reached the enclave")
+		}
+	})
+}
+
 func TestDeadlineEndsACallToASlowEnclave(t *testing.T) {
-	st := launch(t, 1, fewConns)
-	c := dial(t, st)
-	key := create(t, c, "k")
-	if err := st.Enclaves[0].SetFaults(limited(t), `{"delay":"60s"}`); err != nil {
-		t.Fatal(err)
-	}
-	began := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
-	defer cancel()
-	if err := sign(ctx, c, key, digest(1)); status.Code(err) != codes.DeadlineExceeded {
-		t.Errorf("the caller got %v", err)
-	}
-	if took := time.Since(began); took > patience/2 {
-		t.Errorf("after %v", took)
-	}
-	awaitConns(t, st, "a", fewConns)
+	inBothTransports(t, func(t *testing.T, args []string) {
+		st := launchWith(t, stack.Config{Enclaves: names(1), Conns: fewConns, GatewayArgs: args})
+		c := dial(t, st)
+		key := create(t, c, "k")
+		if err := st.Enclaves[0].SetFaults(limited(t), `{"delay":"60s"}`); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+		defer cancel()
+		if err := sign(ctx, c, key, digest(1)); status.Code(err) != codes.DeadlineExceeded {
+			t.Errorf("the caller got %v", err)
+		}
+		if took := time.Since(began); took > patience/2 {
+			t.Errorf("after %v", took)
+		}
+		awaitConns(t, st, "a", fewConns)
+	})
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -74,74 +75,90 @@ func TestKilledEnclaveCostsItsOwnCallersOnlyAndComesBack(t *testing.T) {
 }
 
 func TestGatewayFinishesWhatIsInFlightWhenItIsToldToStop(t *testing.T) {
-	const each = 3
-	st := launch(t, 1, fewConns)
-	c := dial(t, st)
-	key := create(t, c, "k")
-	// Long enough to find all calls in flight, and shorter than the time the gateway waits for them.
-	if err := st.Enclaves[0].SetFaults(limited(t), `{"delay":"3s"}`); err != nil {
-		t.Fatal(err)
-	}
-	ctx := limited(t)
-	calls := map[string]func() error{
-		"unary": func() error { return sign(ctx, c, key, digest(1)) },
-		"stream": func() error {
-			s, err := c.SignStream(ctx)
-			if err != nil {
-				return err
-			}
-			if err := s.Send(&signerv1.SignStreamRequest{Id: 1, Request: &signerv1.SignStreamRequest_Sign{
-				Sign: &signerv1.SignRequest{KeyId: "k", Digest: digest(2)}}}); err != nil {
-				return err
-			}
-			res, err := s.Recv()
-			if err != nil {
-				return err
-			}
-			return signer.Verify(key.GetAlgorithm(), key.GetPublicKey(), digest(2), res.GetSign().GetSignature())
-		},
-		"HTTP": func() error {
-			var sig signatureJSON
-			if err := st.Gateway.Post(ctx, "/v1/sign", map[string]string{"key_id": "k", "digest": fmt.Sprintf("%x", digest(3))}, &sig); err != nil {
-				return err
-			}
-			return signer.Verify(key.GetAlgorithm(), key.GetPublicKey(), digest(3), sig.Signature)
-		},
-	}
-	type outcome struct {
-		kind string
-		err  error
-	}
-	outcomes := make(chan outcome, len(calls)*each)
-	for kind, call := range calls {
-		for range each {
-			go func() { outcomes <- outcome{kind, call()} }()
+	inBothTransports(t, func(t *testing.T, args []string) {
+		const each = 3
+		st := launchWith(t, stack.Config{Enclaves: names(1), Conns: fewConns, GatewayArgs: args})
+		c := dial(t, st)
+		key := create(t, c, "k")
+		// Long enough to find all calls in flight, and shorter than the time the gateway waits for them.
+		if err := st.Enclaves[0].SetFaults(limited(t), `{"delay":"3s"}`); err != nil {
+			t.Fatal(err)
 		}
-	}
-	eventually(t, "calls in flight", func(ctx context.Context) error {
-		stats, err := st.Enclaves[0].Stats(ctx)
-		if unary := stats.RPCs[signerv1.SignerService_Sign_FullMethodName]; err == nil && (unary < 2*each || stats.Exchanges < each) {
-			return fmt.Errorf("%d unary calls and %d exchanges", unary, stats.Exchanges)
+		ctx := limited(t)
+		calls := map[string]func() error{
+			"unary": func() error { return sign(ctx, c, key, digest(1)) },
+			"stream": func() error {
+				s, err := c.SignStream(ctx)
+				if err != nil {
+					return err
+				}
+				if err := s.Send(&signerv1.SignStreamRequest{Id: 1, Request: &signerv1.SignStreamRequest_Sign{
+					Sign: &signerv1.SignRequest{KeyId: "k", Digest: digest(2)}}}); err != nil {
+					return err
+				}
+				res, err := s.Recv()
+				if err != nil {
+					return err
+				}
+				return signer.Verify(key.GetAlgorithm(), key.GetPublicKey(), digest(2), res.GetSign().GetSignature())
+			},
+			"HTTP": func() error {
+				var sig signatureJSON
+				if err := st.Gateway.Post(ctx, "/v1/sign", map[string]string{"key_id": "k", "digest": fmt.Sprintf("%x", digest(3))}, &sig); err != nil {
+					return err
+				}
+				return signer.Verify(key.GetAlgorithm(), key.GetPublicKey(), digest(3), sig.Signature)
+			},
 		}
-		return err
-	})
+		type outcome struct {
+			kind string
+			err  error
+		}
+		outcomes := make(chan outcome, len(calls)*each)
+		begun, err := st.Enclaves[0].Stats(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := asked(begun)
+		for kind, call := range calls {
+			for range each {
+				go func() { outcomes <- outcome{kind, call()} }()
+			}
+		}
+		eventually(t, "calls in flight", func(ctx context.Context) error {
+			stats, err := st.Enclaves[0].Stats(ctx)
+			if n := asked(stats) - before; err == nil && n < uint64(cap(outcomes)) {
+				return fmt.Errorf("%d of %d calls", n, cap(outcomes))
+			}
+			return err
+		})
 
-	if err := st.Gateway.Stop(limited(t)); err != nil {
-		t.Errorf("the gateway: %v", err)
-	}
-	for range cap(outcomes) {
-		if o := <-outcomes; o.err != nil {
-			t.Errorf("%s, which was in flight: %v", o.kind, o.err)
+		if err := st.Gateway.Stop(limited(t)); err != nil {
+			t.Errorf("the gateway: %v", err)
 		}
-	}
-	if err := sign(ctx, c, key, digest(4)); status.Code(err) != codes.Unavailable {
-		t.Errorf("a call after the end: %v", err)
-	}
+		for range cap(outcomes) {
+			if o := <-outcomes; o.err != nil {
+				t.Errorf("%s, which was in flight: %v", o.kind, o.err)
+			}
+		}
+		if err := sign(ctx, c, key, digest(4)); status.Code(err) != codes.Unavailable {
+			t.Errorf("a call after the end: %v", err)
+		}
+	})
 }
 
 func TestFaultsAreSwitchedWhileTheEnclaveRuns(t *testing.T) {
-	const n = 5
-	st := launch(t, 1, fewConns)
+	inBothTransports(t, func(t *testing.T, args []string) { switchFaults(t, args) })
+}
+
+func switchFaults(t *testing.T, args []string) {
+	// Dropped at a time are one connection fewer than a request has attempts, of more than there are callers, and none is
+	// ejected because its machine is slow: so neither can a request meet nothing but connections that are being dropped,
+	// nor can all connections be lost at once, whatever the machine. And so few are dropped that the budget for repeated
+	// requests lasts though every caller meets them all.
+	const n, rounds, conns, atATime, callers = 5, 6, 8, 2, 3
+	st := launchWith(t, stack.Config{Enclaves: names(1), Conns: conns, GatewayArgs: args,
+		GatewayEnv: []string{"SIGN_CONN_POOL_HEALTH_TIMEOUT=30s"}})
 	e := st.Enclaves[0]
 	c := dial(t, st)
 	key := create(t, c, "k")
@@ -167,11 +184,16 @@ func TestFaultsAreSwitchedWhileTheEnclaveRuns(t *testing.T) {
 			t.Fatal(err)
 		}
 		counted := internalErrors(t, st)
+		// A message whose stream is reset is sent three times, and then its caller may try again. A unary call is not.
+		attempts, code := 3, codes.Unavailable
+		if slices.Contains(args, "unary") {
+			attempts, code = 1, codes.Internal
+		}
 		faults(t, `{"reset_fraction":1,"reset_code":"INTERNAL_ERROR"}`)
 		var slowest time.Duration
 		for range n {
 			began := time.Now()
-			if err := sign(limited(t), c, key, digest(1)); status.Code(err) != codes.Internal {
+			if err := sign(limited(t), c, key, digest(1)); status.Code(err) != code {
 				t.Errorf("reset: %v", err)
 			}
 			slowest = max(slowest, time.Since(began))
@@ -184,35 +206,35 @@ func TestFaultsAreSwitchedWhileTheEnclaveRuns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if after.StreamsReset-before.StreamsReset != n {
+		if after.StreamsReset-before.StreamsReset != uint64(n*attempts) {
 			t.Errorf("the enclave: %+v, then %+v", before, after)
 		}
 		if after.ConnectionsAccepted != before.ConnectionsAccepted && !starved(slowest) {
 			t.Errorf("resets cost connections: %+v, then %+v", before, after)
 		}
-		if got := internalErrors(t, st) - counted; got != n {
-			t.Errorf("grpc_stream_resets_total grew by %v, want %d", got, n)
+		if got := internalErrors(t, st) - counted; got != float64(n*attempts) {
+			t.Errorf("grpc_stream_resets_total grew by %v, want %d", got, n*attempts)
 		}
 	})
 	t.Run("dropped connections are replaced and no call notices", func(t *testing.T) {
-		tr := drive(t, c, key, 3)
-		for range n {
+		tr := drive(t, c, key, callers)
+		for range rounds {
 			tr.await(t, 10, false)
 			before, err := e.Stats(limited(t))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if dropped, err := e.Drop(limited(t), 3); dropped != 3 || err != nil {
+			if dropped, err := e.Drop(limited(t), atATime); dropped != atATime || err != nil {
 				t.Fatalf("dropped %d: %v", dropped, err)
 			}
 			eventually(t, "replacement", func(ctx context.Context) error {
 				stats, err := e.Stats(ctx)
-				if err == nil && (stats.ConnectionsAccepted < before.ConnectionsAccepted+3 || stats.ConnectionsOpen != fewConns) {
+				if err == nil && (stats.ConnectionsAccepted < before.ConnectionsAccepted+atATime || stats.ConnectionsOpen != conns) {
 					return fmt.Errorf("%+v", stats)
 				}
 				return err
 			})
-			awaitConns(t, st, "a", fewConns)
+			awaitConns(t, st, "a", conns)
 		}
 		tr.stop()
 		tr.none(t, "connections were dropped")
@@ -224,7 +246,7 @@ func TestFaultsAreSwitchedWhileTheEnclaveRuns(t *testing.T) {
 		}
 		awaitConns(t, st, "a", 0)
 		faults(t, `{"not_serving":false}`)
-		awaitConns(t, st, "a", fewConns)
+		awaitConns(t, st, "a", conns)
 		if err := sign(limited(t), c, key, digest(1)); err != nil {
 			t.Error(err)
 		}

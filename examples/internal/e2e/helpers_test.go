@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/enclavepool/enclavepool/examples/internal/e2e/stack"
+	"github.com/enclavepool/enclavepool/examples/internal/enclave"
 	"github.com/enclavepool/enclavepool/examples/signer"
 	signerv1 "github.com/enclavepool/enclavepool/examples/signer/v1"
 )
@@ -76,15 +77,28 @@ func folder(t *testing.T) string {
 // share the cores, and where those are emulated a connection takes long.
 const fewConns = 4
 
+// inBothTransports runs a test with each of the ways in which the gateway sends requests to the enclaves; args are what
+// to tell it.
+func inBothTransports(t *testing.T, test func(t *testing.T, args []string)) {
+	for _, name := range []string{"stream", "unary"} {
+		t.Run(name, func(t *testing.T) { test(t, []string{"-transport", name}) })
+	}
+}
+
+// names are the IDs of n enclaves: a, b, …
+func names(n int) []string {
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = string(rune('a' + i))
+	}
+	return ids
+}
+
 // launch starts enclaves with the arguments, named a, b, …, and a gateway with that many connections to each. At the end
 // of the test what still runs has to stop with exit status 0, which a program that saw a data race does not do.
 func launch(t *testing.T, enclaves, conns int, enclaveArgs ...string) *stack.Stack {
 	t.Helper()
-	ids := make([]string, enclaves)
-	for i := range ids {
-		ids[i] = string(rune('a' + i))
-	}
-	return launchWith(t, stack.Config{Enclaves: ids, Conns: conns, EnclaveArgs: enclaveArgs})
+	return launchWith(t, stack.Config{Enclaves: names(enclaves), Conns: conns, EnclaveArgs: enclaveArgs})
 }
 
 func launchWith(t *testing.T, cfg stack.Config) *stack.Stack {
@@ -117,6 +131,9 @@ func processes(st *stack.Stack) []*stack.Process {
 	var all []*stack.Process
 	for _, e := range st.Enclaves {
 		all = append(all, e.Process)
+	}
+	for _, g := range st.Others {
+		all = append(all, g.Process)
 	}
 	return all
 }
@@ -204,6 +221,11 @@ func awaitConns(t *testing.T, st *stack.Stack, enclaveID string, n int) {
 	if err := st.AwaitConns(limited(t), enclaveID, n); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// asked is how many requests have come to an enclave, on whatever way.
+func asked(s enclave.Stats) uint64 {
+	return s.Exchanges + s.RPCs[signerv1.SignerService_Sign_FullMethodName] + s.RPCs[signerv1.SignerService_Create_FullMethodName]
 }
 
 // metric reads one of the gateway's metrics.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,14 +23,14 @@ type Gateway struct {
 	*Process
 }
 
-func startGateway(ctx context.Context, program, dir string, enclaves []*Enclave, env, args []string) (*Gateway, error) {
+func startGateway(ctx context.Context, name, program, dir string, enclaves []*Enclave, env, args []string) (*Gateway, error) {
 	list := make([]string, len(enclaves))
 	for i, e := range enclaves {
 		list[i] = e.ID + "=" + e.Target
 	}
 	env = append([]string{"SIGNER_ENCLAVES=" + strings.Join(list, ",")}, env...)
 	args = append([]string{"-listen", "127.0.0.1:0", "-http", "127.0.0.1:0"}, args...)
-	p, err := start("gateway", program, filepath.Join(dir, "gateway.log"), env, args...)
+	p, err := start(name, program, filepath.Join(dir, name+".log"), env, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -82,4 +83,51 @@ func (g *Gateway) Metrics(ctx context.Context) (Metrics, error) {
 		return nil, fmt.Errorf("gateway: /metrics: %w", err)
 	}
 	return ParseMetrics(string(page))
+}
+
+// pollEvery is the pause between two looks at something that has to become so.
+const pollEvery = 20 * time.Millisecond
+
+// AwaitConns waits until the gateway's active_conns for the enclave is n, or more unless n is 0.
+func (g *Gateway) AwaitConns(ctx context.Context, enclaveID string, n int) error {
+	for {
+		m, err := g.Metrics(ctx)
+		if err == nil {
+			have := m.ActiveConns(enclaveID)
+			if have == n || n > 0 && have > n {
+				return nil
+			}
+			err = fmt.Errorf("active_conns is %d", have)
+		}
+		select {
+		case <-time.After(pollEvery):
+		case <-g.Done():
+			return fmt.Errorf("the gateway has ended: %w", err)
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %d connections to %s: %w: %w", n, enclaveID, ctx.Err(), err)
+		}
+	}
+}
+
+// Route is where a key belongs: to its owner, and where a request for it would be sent now; "": nowhere.
+type Route struct {
+	KeyID     string `json:"key_id"`
+	OwnerID   string `json:"owner"`
+	EnclaveID string `json:"enclave_id"`
+}
+
+// routesAtOnce is how many keys one request asks for; a body has 64 KiB at most.
+const routesAtOnce = 2000
+
+// Routes asks where keys of at most 20 bytes belong.
+func (g *Gateway) Routes(ctx context.Context, keyIDs []string) ([]Route, error) {
+	var all []Route
+	for some := range slices.Chunk(keyIDs, routesAtOnce) {
+		var answer struct{ Routes []Route }
+		if err := g.Post(ctx, "/v1/route", map[string][]string{"key_ids": some}, &answer); err != nil {
+			return nil, err
+		}
+		all = append(all, answer.Routes...)
+	}
+	return all, nil
 }

@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
-	"time"
 )
 
 // Conns is how many connections the gateway keeps to each enclave by default.
 const Conns = 16
-
-// pollEvery is the pause between two looks at something that has to become so.
-const pollEvery = 20 * time.Millisecond
 
 // Config says what to launch.
 type Config struct {
@@ -34,11 +31,15 @@ type Config struct {
 type Stack struct {
 	Enclaves []*Enclave
 	Gateway  *Gateway
+	// Others are further gateways to the same enclaves.
+	Others []*Gateway
+
+	cfg Config
 }
 
 // Launch starts the processes and returns when the gateway has all its connections. After an error nothing runs.
 func Launch(ctx context.Context, cfg Config) (*Stack, error) {
-	s := &Stack{}
+	s := &Stack{cfg: cfg}
 	if err := s.launch(ctx, cfg); err != nil {
 		s.Kill()
 		return nil, err
@@ -58,63 +59,74 @@ func (s *Stack) launch(ctx context.Context, cfg Config) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	env, conns := cfg.GatewayEnv, Conns
-	if cfg.Conns > 0 {
-		conns = cfg.Conns
+	var err error
+	s.Gateway, err = s.startGateway(ctx, "gateway", s.Enclaves, cfg.GatewayArgs)
+	return err
+}
+
+// Another starts one more gateway to the same enclaves, which it is given in the reverse order, with the name and the
+// arguments, and returns when it has all its connections.
+func (s *Stack) Another(ctx context.Context, name string, args ...string) (*Gateway, error) {
+	enclaves := slices.Clone(s.Enclaves)
+	slices.Reverse(enclaves)
+	g, err := s.startGateway(ctx, name, enclaves, args)
+	if err == nil {
+		s.Others = append(s.Others, g)
+	}
+	return g, err
+}
+
+func (s *Stack) startGateway(ctx context.Context, name string, enclaves []*Enclave, args []string) (*Gateway, error) {
+	env, conns := s.cfg.GatewayEnv, Conns
+	if s.cfg.Conns > 0 {
+		conns = s.cfg.Conns
 		env = append([]string{fmt.Sprint("SIGN_CONN_POOL_MIN=", conns), fmt.Sprint("SIGN_CONN_POOL_MAX=", conns)}, env...)
 	}
-	var err error
-	if s.Gateway, err = startGateway(ctx, cfg.Programs["gateway"], cfg.Dir, s.Enclaves, env, cfg.GatewayArgs); err != nil {
-		return err
+	g, err := startGateway(ctx, name, s.cfg.Programs["gateway"], s.cfg.Dir, enclaves, env, args)
+	if err != nil {
+		return nil, err
 	}
-	for _, e := range s.Enclaves {
-		if err := s.AwaitConns(ctx, e.ID, conns); err != nil {
-			return fmt.Errorf("%w; the gateway said:\n%s", err, s.Gateway.LogTail(10))
+	for _, e := range enclaves {
+		if err := g.AwaitConns(ctx, e.ID, conns); err != nil {
+			g.Kill()
+			return nil, fmt.Errorf("%w; the gateway said:\n%s", err, g.LogTail(10))
 		}
 	}
-	return nil
+	return g, nil
 }
 
-// AwaitConns waits until the gateway's active_conns for the enclave is n, or more unless n is 0.
+// AwaitConns waits as Gateway.AwaitConns does, for the first gateway.
 func (s *Stack) AwaitConns(ctx context.Context, enclaveID string, n int) error {
-	for {
-		m, err := s.Gateway.Metrics(ctx)
-		if err == nil {
-			have := m.ActiveConns(enclaveID)
-			if have == n || n > 0 && have > n {
-				return nil
-			}
-			err = fmt.Errorf("active_conns is %d", have)
-		}
-		select {
-		case <-time.After(pollEvery):
-		case <-s.Gateway.Done():
-			return fmt.Errorf("the gateway has ended: %w", err)
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for %d connections to %s: %w: %w", n, enclaveID, ctx.Err(), err)
-		}
-	}
+	return s.Gateway.AwaitConns(ctx, enclaveID, n)
 }
 
-// Stop ends the gateway and then the enclaves that still run, all in order (SIGTERM); what is left when ctx ends is
+// Stop ends the gateways and then the enclaves that still run, all in order (SIGTERM); what is left when ctx ends is
 // killed. The error names each that did not end well.
 func (s *Stack) Stop(ctx context.Context) error {
-	gone := s.Gateway.Stop(ctx)
-	errs := make([]error, len(s.Enclaves))
+	gateways := append([]*Gateway{s.Gateway}, s.Others...)
+	gone := make([]error, len(gateways))
 	var wg sync.WaitGroup
+	for i, g := range gateways {
+		wg.Go(func() { gone[i] = g.Stop(ctx) })
+	}
+	wg.Wait()
+	errs := make([]error, len(s.Enclaves))
 	for i, e := range s.Enclaves {
 		if e.Running() {
 			wg.Go(func() { errs[i] = e.Stop(ctx) })
 		}
 	}
 	wg.Wait()
-	return errors.Join(append(errs, gone)...)
+	return errors.Join(append(errs, gone...)...)
 }
 
 // Kill ends at once what runs.
 func (s *Stack) Kill() {
 	if s.Gateway != nil {
 		s.Gateway.Kill()
+	}
+	for _, g := range s.Others {
+		g.Kill()
 	}
 	for _, e := range s.Enclaves {
 		if e.Process != nil {
