@@ -52,6 +52,9 @@ func (p *player) fault(ctx context.Context) (*load.Report, error) {
 		return finish(err)
 	}
 	p.r.Opened[victim] = stats.ConnectionsAccepted
+	if p.r.Strict.Before, err = servedSoFar(ctx, p.st.Gateway); err != nil {
+		return finish(err)
+	}
 	p.r.Killed = time.Since(p.start)
 	e.Kill()
 	p.say("%s killed (kill -9): its keys cannot sign, the others' can", victim)
@@ -70,6 +73,11 @@ func (p *player) fault(ctx context.Context) (*load.Report, error) {
 			p.r.EarlyFailures += i.Failed
 		}
 	}
+	sofar, err := servedSoFar(ctx, p.st.Gateway)
+	if err != nil {
+		return nil, err
+	}
+	p.r.Strict.Outage = sofar.minus(p.r.Strict.Before)
 	p.r.Restarting = time.Since(p.start)
 	if err := e.Start(ctx); err != nil {
 		return nil, err

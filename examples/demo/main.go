@@ -47,14 +47,15 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	var s settings
 	fs := flag.NewFlagSet("demo", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // the caller prints the error; the parser would print it as well
-	fs.DurationVar(&s.duration, "duration", 15*time.Second, "length of the load, 3s to 10m")
+	fs.DurationVar(&s.duration, "duration", 15*time.Second, "length of the load, 3s to 10m; the second act takes a third more")
 	fs.IntVar(&s.callers, "callers", 12, "callers at work at the same time, 3 to 999")
 	fs.BoolVar(&s.keep, "keep", false, "keep the processes' logs, and say where they are")
 	err := fs.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(stdout, "usage: demo [flags]\n\n"+
-			"Starts three fake enclaves and a gateway, signs through it, kills one enclave and brings it back.\n"+
+			"Starts three fake enclaves and a gateway, signs through it, kills one enclave and brings it back; then does the\n"+
+			"same with a second gateway, which routes keys differently.\n"+
 			"Exits with 0 when all went as it should, 1 when it did not, 2 when the flags are wrong.\n\n")
 		fs.SetOutput(stdout)
 		fs.PrintDefaults()

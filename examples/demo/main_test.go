@@ -76,7 +76,7 @@ func TestDemoStopsEverythingWhenInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("ENCLAVEPOOL_BIN", bin)
-	for _, at := range []string{"starting", "warm-up", "killed", "started again"} {
+	for _, at := range []string{"starting", "warm-up", "killed", "started again", "second act", "created elsewhere"} {
 		t.Run(at, func(t *testing.T) {
 			dir := tempFolder(t)
 			ctx, cancel := context.WithCancel(context.Background())

@@ -102,7 +102,8 @@ func play(ctx context.Context, s settings, st *stack.Stack, out *screen) (*resul
 			p.r.Opened[e.ID] = stats.ConnectionsAccepted - accepted[e.ID]
 		}
 	}
-	return p.r, nil
+	p.r.Spill, err = p.spill(ctx)
+	return p.r, err
 }
 
 // share is a share of the load's length.
@@ -128,11 +129,11 @@ func (p *player) phases(ctx context.Context) (err error) {
 		return err
 	}
 	p.board.phase("during")
-	over, end := context.WithCancel(ctx)
-	defer end()
+	over, endFault := context.WithCancel(ctx)
+	defer endFault()
 	if p.r.During, err = p.everywhere(func(id string) (*load.Report, error) {
 		if id == victim {
-			defer end() // the others go on until the fault is over
+			defer endFault() // the others go on until the fault is over
 			return p.fault(ctx)
 		}
 		return p.load(over, id, endless, nil)
@@ -140,7 +141,11 @@ func (p *player) phases(ctx context.Context) (err error) {
 		return err
 	}
 	p.board.phase("after")
-	p.r.After, err = p.everywhere(steady(after))
+	if p.r.After, err = p.everywhere(steady(after)); err != nil {
+		return err
+	}
+	end, err := servedSoFar(ctx, p.st.Gateway)
+	p.r.Strict.After = end.minus(p.r.Strict.Before).minus(p.r.Strict.Outage)
 	return err
 }
 

@@ -39,6 +39,10 @@ type result struct {
 	EarlyFailures uint64
 	// Conns are the gateway's active_conns over time.
 	Conns []connsAt
+	// Strict is who served the calls to sign, as the gateway counts them, with the warm-up.
+	Strict course
+	// Spill is the second act.
+	Spill *spilled
 	// Problems are what else went wrong.
 	Problems []string
 }
@@ -95,7 +99,7 @@ func (r *result) slow() bool {
 			return true
 		}
 	}
-	return false
+	return r.Spill.Slowest > probeTimeout
 }
 
 // lowest is the smallest number of active connections of an enclave.
@@ -145,7 +149,36 @@ func (r *result) failings() []string {
 	bad(r.Signing == 0, "the keys of %s do not sign again", r.Victim)
 	bad(r.Return.Succeeded == 0, "%s made no signature when it was back", r.Victim)
 	bad(r.Return.Failed > 0, "%d calls to %s failed when it was back: %s", r.Return.Failed, r.Victim, examples(r.Return))
+	out = append(out, r.Spill.failings(r.slow())...)
 	return append(out, r.Problems...)
+}
+
+// failings returns what is not as it should be in the second act. On a slow machine an enclave may seem to be lost though
+// it is not, and then its keys are looked for elsewhere.
+func (a *spilled) failings(slow bool) []string {
+	var out []string
+	bad := func(is bool, format string, args ...any) {
+		if is {
+			out = append(out, spillPolicy+": "+fmt.Sprintf(format, args...))
+		}
+	}
+	made := 0
+	for _, n := range a.New {
+		made += n
+	}
+	bad(a.Signatures.Verified != a.Signatures.Made, "%d of %d signatures were verified: %s", a.Signatures.Verified, a.Signatures.Made, a.Signatures.Example)
+	bad(a.Signatures.Made == 0, "nothing was signed")
+	bad(a.New[victim] > 0 || made == 0, "new keys were not created elsewhere: %v", a.New)
+	if slow {
+		return out
+	}
+	bad(a.Unexpected > 0, "%d calls failed that should not have, such as %s", a.Unexpected, a.Example)
+	bad(a.Stayed != made, "%d of %d new keys stayed where they were created", a.Stayed, made)
+	bad(a.Unknown != made, "the strict gateway finds %d of %d new keys", made-a.Unknown, made)
+	bad(a.Back != a.Old, "%d of %d old keys are back", a.Back, a.Old)
+	bad(a.NotFound == 0, "no old key was missed during the outage")
+	bad(a.Later != victim, "a key was created in %s after the outage", a.Later)
+	return out
 }
 
 // examples is the message of one error of each kind.

@@ -65,6 +65,12 @@ func render(r *result, paint func(style, text string) string) []string {
 
 	title(fmt.Sprintf("What the fault cost: %s killed with kill -9 after %s", r.Victim, short(r.Killed)))
 	lines = append(lines, cost(r)...)
+
+	title(`Routing "strict": the owner of a key signs with it, or nobody`)
+	lines = append(lines, r.Strict.rows()...)
+	title(fmt.Sprintf("Routing %q: the same fault, with a second gateway to the same enclaves", spillPolicy))
+	lines = append(lines, r.Spill.Served.rows()...)
+	lines = append(lines, moved(r)...)
 	return append(lines, verdict(r, paint)...)
 }
 
@@ -95,6 +101,28 @@ func cost(r *result) []string {
 	if at, ok := r.full(); ok {
 		add("all %d connections were back %s after it listened, at most", r.Wanted, short(max(at-r.Listening, sampleEvery)))
 	}
+	return lines
+}
+
+// moved says what became of the victim's keys where they may spill.
+func moved(r *result) []string {
+	var lines []string
+	add := func(format string, args ...any) { lines = append(lines, "  "+fmt.Sprintf(format, args...)) }
+	a := r.Spill
+	made, places := 0, []string{}
+	for _, id := range slices.Sorted(maps.Keys(a.New)) {
+		made += a.New[id]
+		places = append(places, fmt.Sprintf("%d in %s", a.New[id], id))
+	}
+	add("%d keys of %s moved: %d old ones, and %d created while it was away", a.Old+made, r.Victim, a.Old, made)
+	add("old: the others do not have them: %s calls answered NOT_FOUND;", number(a.NotFound))
+	add("     back at their owner afterwards: %d of %d", a.Back, a.Old)
+	add("new: created and signing %s;", strings.Join(places, ", "))
+	add("     still there when %s was back: %d of %d, since a key lives", r.Victim, a.Stayed, made)
+	add("     in one enclave alone and this gateway remembers where;")
+	add("     the strict gateway does not know, and cannot sign with %d of %d", a.Unknown, made)
+	add("A key created after that is in its owner: %s", a.Later)
+	add("%s signatures made, %s verified, %s wrong", number(a.Signatures.Made), number(a.Signatures.Verified), number(a.Signatures.Invalid))
 	return lines
 }
 

@@ -41,6 +41,13 @@ func exemplary() *result {
 		WarmUp: each(900), Before: each(1000), During: each(2000), After: each(3000), Return: report(777, ms),
 		Killed: 5700 * ms, Restarting: 7700 * ms, Listening: 7812 * ms, Signing: 7850 * ms,
 		Wanted: 16, Opened: map[string]uint64{}, Reopened: 16, Manages: 2000,
+		Strict: course{Before: served{Owner: 4000}, Outage: served{Owner: 2000, Nobody: 1000}, After: served{Owner: 9000}},
+		Spill: &spilled{
+			Served: course{Before: served{Owner: 500}, Outage: served{Owner: 400, Other: 200, Nobody: 100},
+				After: served{Owner: 600, Other: 300}},
+			Signatures: load.Signatures{Made: 2000, Verified: 2000}, Old: 4, Back: 4, NotFound: 98,
+			New: map[string]int{"enclave-a": 5, "enclave-c": 3}, Stayed: 8, Unknown: 8, Later: victim, Slowest: 9 * ms,
+		},
 	}
 	down := r.During[victim]
 	down.Failed = 1234
@@ -100,6 +107,17 @@ func TestNothingFailsInAnExemplaryResult(t *testing.T) {
 	}
 }
 
+func TestSharesAreNotRoundedToAllOrNothing(t *testing.T) {
+	for _, c := range []struct {
+		part, whole float64
+		want        string
+	}{{0, 0, "-"}, {0, 9, "0 %"}, {9, 9, "100 %"}, {1, 3, "33.3 %"}, {1, 1e6, "0.1 %"}, {999_999, 1e6, "99.9 %"}} {
+		if got := percent(c.part, c.whole); got != c.want {
+			t.Errorf("%v of %v: %s, want %s", c.part, c.whole, got, c.want)
+		}
+	}
+}
+
 func TestEachThingThatIsWrongIsNamed(t *testing.T) {
 	for want, spoil := range map[string]func(*result){
 		"2 signatures do not verify":                        func(r *result) { r.Return.Signatures.Invalid = 2 },
@@ -119,6 +137,15 @@ func TestEachThingThatIsWrongIsNamed(t *testing.T) {
 		"enclave-c had only 15 active connections":          func(r *result) { r.Conns[9].Conns["enclave-c"] = 15 },
 		"enclave-b has 3 active connections at the end":     func(r *result) { r.Conns[len(r.Conns)-1].Conns[victim] = 3 },
 		"the gateway's metrics could not be read":           func(r *result) { r.Conns = nil },
+		"spill:1: 1 of 2 signatures were verified":          func(r *result) { r.Spill.Signatures = load.Signatures{Made: 2, Verified: 1} },
+		"spill:1: nothing was signed":                       func(r *result) { r.Spill.Signatures = load.Signatures{} },
+		"new keys were not created elsewhere":               func(r *result) { r.Spill.New[victim] = 1 },
+		"3 calls failed that should not have":               func(r *result) { r.Spill.Unexpected = 3 },
+		"7 of 8 new keys stayed":                            func(r *result) { r.Spill.Stayed = 7 },
+		"the strict gateway finds 1 of 8 new keys":          func(r *result) { r.Spill.Unknown = 7 },
+		"3 of 4 old keys are back":                          func(r *result) { r.Spill.Back = 3 },
+		"no old key was missed":                             func(r *result) { r.Spill.NotFound = 0 },
+		"created in enclave-c after the outage":             func(r *result) { r.Spill.Later = "enclave-c" },
 		"something else":                                    func(r *result) { r.Problems = []string{"something else"} },
 	} {
 		r := exemplary()
@@ -144,6 +171,10 @@ func TestOnASlowMachineReplacedConnectionsAreNoFailure(t *testing.T) {
 	r.After["enclave-c"].Latency.P99 = probeTimeout + 1
 	if f := r.failings(); len(f) != 0 {
 		t.Errorf("slow: %q", f)
+	}
+	r.Spill.Unexpected, r.Spill.Stayed = 1, 7
+	if f := r.failings(); len(f) != 0 {
+		t.Errorf("slow, keys looked for elsewhere: %q", f)
 	}
 	r.After["enclave-c"].Failed = 1
 	end["enclave-b"] = 0

@@ -152,7 +152,7 @@ func TestFaultsAreSwitchedWhileTheEnclaveRuns(t *testing.T) {
 }
 
 func switchFaults(t *testing.T, args []string) {
-	// Dropped at a time are one connection fewer than a request has attempts, of more than there are callers, and none is
+	// Dropped at a time are fewer connections than a request has attempts, the others stay, and none is
 	// ejected because its machine is slow: so neither can a request meet nothing but connections that are being dropped,
 	// nor can all connections be lost at once, whatever the machine. And so few are dropped that the budget for repeated
 	// requests lasts though every caller meets them all.

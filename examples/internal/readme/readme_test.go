@@ -28,8 +28,8 @@ func TestTheReadmeShowsTheCodeThatIsTestedHere(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := strings.Split(string(source), "\t// begin: ")[1:]
-	if len(blocks) != 4 {
-		t.Fatalf("%d blocks, want 4", len(blocks))
+	if len(blocks) != 6 {
+		t.Fatalf("%d blocks, want 6", len(blocks))
 	}
 	for _, block := range blocks {
 		name, code, _ := strings.Cut(block, "\n")
@@ -107,6 +107,14 @@ func TestTheReadmesExamplesRun(t *testing.T) {
 	for _, a := range answers {
 		if len(a.GetSign().GetSignature()) == 0 {
 			t.Errorf("stream: no signature in %v", a)
+		}
+	}
+	if answer, err := warmStreams(ctx, p, sign); err != nil || len(answer.GetSign().GetSignature()) == 0 {
+		t.Errorf("warm streams: %v, %v", answer, err)
+	}
+	for _, id := range []string{"k1", "k2", "k3", "k4"} { // some in either enclave
+		if sig, err := routed(ctx, p, id, digest[:]); err != nil || len(sig) == 0 {
+			t.Errorf("routed: %d bytes, %v", len(sig), err)
 		}
 	}
 }

@@ -8,8 +8,11 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/grpc"
+
 	signerv1 "github.com/enclavepool/enclavepool/examples/signer/v1"
 	"github.com/enclavepool/enclavepool/pool"
+	"github.com/enclavepool/enclavepool/routing"
 )
 
 func open(ctx context.Context, targetA, targetB string) (*pool.Pool, error) {
@@ -72,4 +75,29 @@ func stream(ctx context.Context, p *pool.Pool, requests []*signerv1.SignStreamRe
 	}
 	// end
 	return answers, err
+}
+
+func warmStreams(ctx context.Context, p *pool.Pool, req *signerv1.SignStreamRequest) (*signerv1.SignStreamResponse, error) {
+	// begin: warm streams
+	streams := pool.NewStreams(p, func(ctx context.Context, cc grpc.ClientConnInterface) (
+		grpc.BidiStreamingClient[signerv1.SignStreamRequest, signerv1.SignStreamResponse], error) {
+		return signerv1.NewSignerServiceClient(cc).SignStream(ctx)
+	}, pool.WithIdempotent()) // signing twice does no harm, so what was lost on the way is sent again
+	defer streams.Close(ctx) // made once, used by all callers at once
+
+	return streams.Exchange(ctx, "a", req) // a message each way; ctx's deadline is that of this one
+	// end
+}
+
+func routed(ctx context.Context, p *pool.Pool, keyID string, digest []byte) ([]byte, error) {
+	// begin: routed
+	selector := routing.NewRendezvous() // Strict: the key's owner, or an error that says when to come back
+	client := signerv1.NewSignerServiceClient(p.Routed(selector))
+	ctx = routing.WithKey(ctx, keyID)
+	if _, err := client.Create(ctx, &signerv1.CreateRequest{KeyId: keyID}); err != nil {
+		return nil, err
+	}
+	res, err := client.Sign(ctx, &signerv1.SignRequest{KeyId: keyID, Digest: digest}) // finds the same enclave
+	return res.GetSignature(), err
+	// end
 }
