@@ -31,8 +31,13 @@ Environment:
   SIGN_CONN_POOL_MAX             connections an enclave may have (default 32)
   SIGN_CONN_POOL_HEALTH_TIMEOUT  time that a health probe has; longer on a machine that is slow (default 50ms)
 
-Addresses are host:port or unix:/path. HTTP serves POST /v1/keys, POST /v1/sign, GET and POST /v1/route (which enclave
-has a key), /healthz, /readyz and /metrics.
+Addresses are host:port or unix:/path. HTTP serves:
+  POST /v1/keys              make a key: {"key_id":"k","algorithm":"ED25519"}, both may be left out
+  POST /v1/sign              sign: {"key_id":"k","digest":"<32 bytes as base64 or hexadecimal digits>"}
+  GET  /v1/route?key_id=k    where a key belongs: {"key_id":"k","owner":"a","enclave_id":"a"}. The owner is the same in every
+                             gateway; enclave_id is where a request would be sent now, absent (with a reason) if nowhere
+  POST /v1/route             the same for many keys: {"key_ids":["k","l"]}, answered with {"routes":[…]}
+  GET  /healthz /readyz /metrics
 
 `
 
