@@ -157,8 +157,12 @@ func TestEnclaveThatIsDownAnswers503WellWithinASecond(t *testing.T) {
 			if took := time.Since(began); took > 900*time.Millisecond {
 				t.Errorf("round %d: took %v", round, took)
 			}
-			if code != 503 || body.Error.Code != "UNAVAILABLE" || !body.Error.Retryable || body.Error.Disposition != "not_sent" || body.Error.RetryAfterMS <= 0 {
+			if code != 503 || body.Error.Code != "UNAVAILABLE" || !body.Error.Retryable || body.Error.RetryAfterMS <= 0 {
 				t.Errorf("round %d: %d %+v", round, code, body.Error)
+			}
+			// The first may have been sent when nobody had noticed yet.
+			if d := body.Error.Disposition; d != "not_sent" && (round > 0 || d != "unknown") {
+				t.Errorf("round %d: disposition %s", round, d)
 			}
 			if header.Get("Retry-After") != "1" {
 				t.Errorf("round %d: Retry-After %q", round, header.Get("Retry-After"))
