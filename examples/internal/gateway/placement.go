@@ -17,7 +17,8 @@ import (
 // enclaves after it in the key's order (n is 1 when it is not said). A key that was created away from its owner is
 // looked for where it was created, also when the owner is back, for as long as this process lasts and remembers it: a
 // key lives in one enclave only. What the other enclaves do not have they cannot sign with, so that spilling serves
-// new keys, and answers NOT_FOUND for those that live in the enclave that is away.
+// new keys, and answers NOT_FOUND for those that live in the enclave that is away. Before /readyz says ready an enclave
+// may seem to be away that is merely not connected yet.
 func ParseRouting(text string) (routing.Selector, error) {
 	mode, number, counted := strings.Cut(text, ":")
 	switch {

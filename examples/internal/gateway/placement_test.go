@@ -137,11 +137,11 @@ func TestSignOfAKeyWhoseOwnerIsAwayDependsOnTheRouting(t *testing.T) {
 	for text, want := range map[string]codes.Code{"strict": codes.Unavailable, "spill:2": codes.NotFound} {
 		t.Run(text, func(t *testing.T) {
 			r := start(t, enclave.Options{}, func(c *Config) { c.Selector, _ = ParseRouting(text) }, "a", "b", "c")
-			key := r.keyAt(t, "a")
-			r.create(t, key, edAlg)
-			if err := r.gateway.pool.Ready(limited(t)); err != nil {
+			if err := r.gateway.pool.Ready(limited(t)); err != nil { // else it may be created elsewhere
 				t.Fatal(err)
 			}
+			key := r.keyAt(t, "a")
+			r.create(t, key, edAlg)
 			r.enclaves["a"].Close()
 			eventually(t, "a is away", func() bool { m, _ := r.gateway.pool.View().Member("a"); return m.State != breaker.Healthy })
 			_, err := r.signer.Sign(limited(t), &signerv1.SignRequest{KeyId: key, Digest: digest})
