@@ -132,6 +132,9 @@ func (r *result) failings() []string {
 				continue
 			}
 			bad(l.Succeeded == 0, "%s made no signature %s the fault", id, p.name)
+			if p.name == "long before" && r.slow() {
+				continue // as hard as the callers can, so hard that an enclave may not get a processor for its probes
+			}
 			bad(l.Failed > 0, "%d calls to %s failed %s the fault: %s", l.Failed, id, p.name, examples(l))
 		}
 		bad(r.Opened[id] > 0 && !r.slow(), "%d connections to %s were opened during the load", r.Opened[id], id)

@@ -61,6 +61,13 @@ func render(r *result, paint func(style, text string) string) []string {
 	if r.slow() {
 		add("  This machine is so slow that even healthy connections may not answer a health")
 		add("  probe within %s; the gateway replaces those, and that counts as no failure.", short(probeTimeout))
+		var failed uint64
+		for _, l := range r.WarmUp {
+			failed += l.Failed
+		}
+		if failed > 0 {
+			add("  Nor do %s calls that failed when the machine was asked for all it can do.", number(failed))
+		}
 	}
 
 	title(fmt.Sprintf("What the fault cost: %s killed with kill -9 after %s", r.Victim, short(r.Killed)))

@@ -74,6 +74,7 @@ func TestSummaryIsTheGoldenOneAndFits80Columns(t *testing.T) {
 	slow.Opened["enclave-a"] = 3
 	slow.Conns[20].Conns["enclave-a"] = 14
 	slow.Reopened = 40
+	slow.WarmUp["enclave-c"].Failed = 128
 	for name, r := range map[string]*result{"pass": exemplary(), "failed": failed, "slow": slow} {
 		lines := render(r, plain)
 		got := strings.Join(lines, "\n") + "\n"
@@ -172,6 +173,7 @@ func TestOnASlowMachineReplacedConnectionsAreNoFailure(t *testing.T) {
 	if f := r.failings(); len(f) != 0 {
 		t.Errorf("slow: %q", f)
 	}
+	r.WarmUp["enclave-c"].Failed = 128
 	r.Spill.Unexpected, r.Spill.Stayed = 1, 7
 	if f := r.failings(); len(f) != 0 {
 		t.Errorf("slow, keys looked for elsewhere: %q", f)
