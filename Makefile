@@ -25,7 +25,7 @@ lint: go-version ## gofmt, vet, staticcheck, package borders, govulncheck where 
 	scripts/lint.sh
 
 .PHONY: bench
-bench: go-version ## one table: admission and calls beside other pools, raw gRPC and an atomic floor
+bench: go-version ## one table: admission, calls and warm streams beside other pools, raw gRPC, sockets and an atomic floor
 	cd internal/bench && $(GO) run .
 
 .PHONY: faults

@@ -28,6 +28,11 @@ func tinyPlan() plan {
 		idleEnclaves: 2, idleRounds: 1, settle: 10 * time.Millisecond,
 		callers: 4, mixRounds: 1, mixTurn: 50 * time.Millisecond, pause: time.Millisecond,
 		slowEvery: 5, bigSize: slowFrom,
+		crowds: []crowdPlan{
+			{callers: 4, rounds: 1, turn: 20 * time.Millisecond, goals: true},
+			{callers: 1, rounds: 1, turn: 20 * time.Millisecond},
+		},
+		streamConns: []int{1, 2},
 	}
 }
 
@@ -37,6 +42,7 @@ func TestEveryMeasurementRunsAndHasTheRowsOfItsGoals(t *testing.T) {
 		"1000 callers, 32 slots":                      2 + 2,
 		"a unary call of 32 bytes, one after another": 1,
 		"an idle connection, client side":             2,
+		"Sign over warm streams":                      2 * 3,
 	}
 	for _, m := range measurements(tinyPlan()) {
 		t.Run(m.title, func(t *testing.T) {

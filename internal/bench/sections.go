@@ -31,9 +31,12 @@ type plan struct {
 	mixTurn            time.Duration
 	pause              time.Duration // between a caller's calls, where it makes any
 	slowEvery, bigSize int           // every n-th call is slow, with that many bytes each way
+
+	crowds      []crowdPlan
+	streamConns []int // connections of the pools that keep streams warm
 }
 
-// fullPlan takes about a minute and a half on two busy cores.
+// fullPlan takes about two and a half minutes on two busy cores.
 func fullPlan() plan {
 	return plan{
 		conns: 32, rounds: 9, insideTurn: 100 * time.Millisecond, turns: 25, turn: 4 * time.Millisecond,
@@ -42,6 +45,12 @@ func fullPlan() plan {
 		idleEnclaves: 8, idleRounds: 3, settle: 730 * time.Millisecond,
 		callers: 64, mixRounds: 7, mixTurn: time.Second, pause: 20 * time.Millisecond,
 		slowEvery: 100, bigSize: 512 << 10,
+		crowds: []crowdPlan{
+			{callers: 500, rounds: 7, turn: 800 * time.Millisecond, goals: true},
+			{callers: 64, rounds: 5, turn: 500 * time.Millisecond},
+			{callers: 1, rounds: 5, turn: 500 * time.Millisecond},
+		},
+		streamConns: []int{4, 16},
 	}
 }
 
@@ -53,6 +62,7 @@ func measurements(p plan) []measurement {
 		{"an idle connection, client side", p.idle},
 		{"fast calls among slow ones", p.busyMix},
 		{"fast calls among slow ones, callers that pause", p.pausedMix},
+		{"Sign over warm streams", p.warmStreams},
 		{"an enclave for a key", p.routing},
 	}
 }

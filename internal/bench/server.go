@@ -1,10 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"time"
@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/keepalive"
+
+	"github.com/enclavepool/enclavepool/pool/pooltest"
 )
 
 const (
@@ -43,13 +45,10 @@ func payload(size int) *testpb.SimpleRequest {
 	return &testpb.SimpleRequest{Payload: &testpb.Payload{Body: make([]byte, size)}}
 }
 
-// serve is the role "server PATH": it serves echo at the Unix socket until
-// standard input ends.
+// serve is the role "server PATH": it serves echo, and pooltest's exchange, at
+// the Unix socket until standard input ends.
 func serve(words []string) error {
-	if len(words) != 1 {
-		return errors.New("want the path of a socket")
-	}
-	lis, err := net.Listen("unix", words[0])
+	lis, err := listen(words)
 	if err != nil {
 		return err
 	}
@@ -57,11 +56,63 @@ func serve(words []string) error {
 		MinTime: 5 * time.Second, PermitWithoutStream: true,
 	}))
 	testpb.RegisterTestServiceServer(srv, echo{})
+	pooltest.ServeExchange(srv, nil)
 	grpc_health_v1.RegisterHealthServer(srv, health.NewServer())
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
+		answerParent()
 		srv.Stop()
 	}()
 	fmt.Println("listening")
 	return srv.Serve(lis)
+}
+
+// serveRaw is the role "raw PATH": it sends back what arrives at the Unix
+// socket, with nothing but reads and writes, until standard input ends.
+func serveRaw(words []string) error {
+	lis, err := listen(words)
+	if err != nil {
+		return err
+	}
+	go func() {
+		answerParent()
+		lis.Close()
+	}()
+	fmt.Println("listening")
+	for {
+		c, err := lis.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer c.Close()
+			buf := make([]byte, exchangeSize)
+			for {
+				n, err := c.Read(buf)
+				if err != nil {
+					return
+				}
+				if _, err := c.Write(buf[:n]); err != nil {
+					return
+				}
+			}
+		}()
+	}
+}
+
+func listen(words []string) (net.Listener, error) {
+	if len(words) != 1 {
+		return nil, errors.New("want the path of a socket")
+	}
+	return net.Listen("unix", words[0])
+}
+
+// answerParent tells, for each line of standard input, the CPU time used so
+// far in ns; it returns when standard input ends.
+func answerParent() {
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		fmt.Println(int64(cpuTime()))
+	}
 }

@@ -36,21 +36,34 @@ type Row struct {
 	Goals []Goal  `json:"goals,omitempty"`
 }
 
-// Goal is an upper bound.
+// Goal is an upper bound, or a lower one.
 type Goal struct {
-	Of    string  `json:"of"` // "ratio" or "value"
-	Limit float64 `json:"limit"`
-	Met   bool    `json:"met"`
+	Of      string  `json:"of"` // "ratio" or "value"
+	AtLeast bool    `json:"at_least,omitempty"`
+	Limit   float64 `json:"limit"`
+	Met     bool    `json:"met"`
 }
 
 // atMost adds a goal for the row's ratio or value.
 func (r Row) atMost(of string, limit float64) Row {
-	measured := r.Value
-	if of == "ratio" {
-		measured = r.Ratio
-	}
-	r.Goals = append(r.Goals[:len(r.Goals):len(r.Goals)], Goal{of, limit, measured <= limit})
+	return r.goal(Goal{Of: of, Limit: limit, Met: r.of(of) <= limit})
+}
+
+// atLeast is atMost the other way round.
+func (r Row) atLeast(of string, limit float64) Row {
+	return r.goal(Goal{Of: of, Limit: limit, AtLeast: true, Met: r.of(of) >= limit})
+}
+
+func (r Row) goal(g Goal) Row {
+	r.Goals = append(r.Goals[:len(r.Goals):len(r.Goals)], g)
 	return r
+}
+
+func (r Row) of(what string) float64 {
+	if what == "ratio" {
+		return r.Ratio
+	}
+	return r.Value
 }
 
 // to names what the ratio is to.
@@ -59,15 +72,18 @@ func (r Row) to(base string) Row { r.Base = base; return r }
 func (r Row) goalText() string {
 	var texts []string
 	for _, g := range r.Goals {
-		measured, unit := r.Value, r.Unit
+		unit, bound := r.Unit, "≤"
 		if g.Of == "ratio" {
-			measured, unit = r.Ratio, "×"
+			unit = "×"
 		}
-		text := strings.TrimSpace(fmt.Sprintf("goal ≤ %g %s", g.Limit, unit))
+		if g.AtLeast {
+			bound = "≥"
+		}
+		text := strings.TrimSpace(fmt.Sprintf("goal %s %g %s", bound, g.Limit, unit))
 		if g.Met {
 			text += ": met"
 		} else {
-			text += ": NOT met, " + number(measured)
+			text += ": NOT met, " + number(r.of(g.Of))
 		}
 		texts = append(texts, text)
 	}

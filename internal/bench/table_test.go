@@ -16,6 +16,7 @@ func sample() Report {
 					result("base", "ns", []float64{8, 10, 12}, []float64{8, 10, 12}).to("the base"),
 					result("ours, µ", "ns", []float64{16, 91, 24}, []float64{8, 10, 12}).to("the base").atMost("ratio", 1.7),
 					result("ours, µ", "allocs", []float64{1}, nil).atMost("value", 1),
+					result("ours", "/s", []float64{30}, []float64{10}).to("the base").atLeast("ratio", 4).atLeast("value", 20),
 				},
 			},
 			{Title: "second", Error: "no such machine"},
@@ -35,6 +36,7 @@ first
   base    10.0 ns        1 ×             the base
   ours, µ 24.0 ns     2.00 × (2.00–9.10) the base goal ≤ 1.7 ×: NOT met, 2.00
   ours, µ 1.00 allocs                             goal ≤ 1 allocs: met
+  ours    30.0 /s     3.00 × (3.00–3.00) the base goal ≥ 4 ×: NOT met, 3.00; goal ≥ 20 /s: met
   · a note
 
 second
