@@ -121,6 +121,7 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 func (f *flags) help(w io.Writer) {
 	fmt.Fprint(w, strings.TrimLeft(`
 usage: loadgen -target TARGET [flags]
+       loadgen -compare [flags]    ways of reaching an enclave, side by side; see loadgen -compare -help
 
 Creates keys, lets callers sign digests, verifies the signatures and reports what it saw. Exits with 0
 when all was well, 1 when a signature was wrong, a call failed or the service could not be reached, and

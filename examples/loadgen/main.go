@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/enclavepool/enclavepool/examples/internal/load"
+	"github.com/enclavepool/enclavepool/examples/internal/load/compare"
 )
 
 // Exit codes.
@@ -28,6 +28,9 @@ const (
 )
 
 func main() {
+	if compare.PlayEnclave() {
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr, isTerminal(os.Stderr)))
@@ -36,6 +39,9 @@ func main() {
 // run does it all and returns the exit code. The report for people goes to stdout, or to stderr when
 // the JSON report has stdout for itself; progress goes to stderr, on one line if inPlace.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, inPlace bool) int {
+	if comparing(args) {
+		return runComparison(ctx, args, stdout, stderr, inPlace)
+	}
 	s, err := parse(args, stdout)
 	if errors.Is(err, flag.ErrHelp) {
 		return exitFine
@@ -56,19 +62,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, inPlace b
 }
 
 func drive(ctx context.Context, s settings, stdout, stderr io.Writer, inPlace bool) (*load.Report, error) {
-	people, machines := stdout, io.Discard
-	switch s.json {
-	case "":
-	case "-":
-		people, machines = stderr, stdout
-	default:
-		f, err := os.Create(s.json) // now, lest a long run ends without a place for its report
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		machines = f
+	people, machines, done, err := outputs(s.json, stdout, stderr)
+	if err != nil {
+		return nil, err
 	}
+	defer done()
 	for range s.connections {
 		cc, err := connect(s)
 		if err != nil {
@@ -77,16 +75,10 @@ func drive(ctx context.Context, s settings, stdout, stderr io.Writer, inPlace bo
 		defer cc.Close()
 		s.load.Conns = append(s.load.Conns, cc)
 	}
-	s.load.Progress = func(i load.Interval) {
-		if inPlace {
-			fmt.Fprintf(stderr, "\r\x1b[K%s", i)
-		} else {
-			fmt.Fprintln(stderr, i)
-		}
-	}
+	s.load.Progress = func(i load.Interval) { progress(stderr, inPlace, i) }
 	report, err := load.Run(ctx, s.load)
 	if inPlace {
-		fmt.Fprint(stderr, "\r\x1b[K")
+		fmt.Fprint(stderr, clearLine)
 	}
 	if err != nil {
 		return nil, err
@@ -94,12 +86,7 @@ func drive(ctx context.Context, s settings, stdout, stderr io.Writer, inPlace bo
 	if err := report.WriteText(people); err != nil {
 		return nil, err
 	}
-	e := json.NewEncoder(machines)
-	e.SetIndent("", "  ")
-	if err := e.Encode(report); err != nil {
-		return nil, fmt.Errorf("writing the JSON report: %w", err)
-	}
-	return report, nil
+	return report, writeJSON(machines, report)
 }
 
 // connect returns a connection to the service that is made anew soon after it is lost, so that what
