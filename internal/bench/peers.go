@@ -54,8 +54,8 @@ func leaseFloor() contender {
 // two words, one of them a pointer.
 func allocationFloor() contender {
 	type lease struct {
-		conn  *int
-		state uint64
+		_ *int
+		_ uint64
 	}
 	return contender{floor: true, name: "one allocation of 16 bytes", loop: func(n int) error {
 		kept := make([]*lease, min(n, 8)) // so that the compiler cannot leave it out
