@@ -46,9 +46,11 @@ func fullPlan() plan {
 		callers: 64, mixRounds: 7, mixTurn: time.Second, pause: 20 * time.Millisecond,
 		slowEvery: 100, bigSize: 512 << 10,
 		crowds: []crowdPlan{
-			{callers: 500, rounds: 7, turn: 800 * time.Millisecond, goals: true},
-			{callers: 64, rounds: 5, turn: 500 * time.Millisecond},
+			// In this order: streams that a bigger crowd has left open would gather
+			// a smaller one on few connections, where writes are fuller.
 			{callers: 1, rounds: 5, turn: 500 * time.Millisecond},
+			{callers: 64, rounds: 5, turn: 500 * time.Millisecond},
+			{callers: 500, rounds: 7, turn: 800 * time.Millisecond, goals: true},
 		},
 		streamConns: []int{4, 16},
 	}

@@ -89,7 +89,7 @@ func (r *Report) tables(ctx context.Context, cfg Config, places []place, callers
 		for _, n := range callers {
 			t, err := measureTable(ctx, cfg, places, s, n)
 			if err != nil {
-				return fmt.Errorf("%s, %d callers: %w", s, n, err)
+				return fmt.Errorf("%s, %s: %w", s, crowdText(n), err)
 			}
 			r.Tables = append(r.Tables, t)
 		}
@@ -126,7 +126,7 @@ func measureTable(ctx context.Context, cfg Config, places []place, signing strin
 	for round := range cfg.Rounds {
 		for i := range modes {
 			i = (i + round) % len(modes)
-			cfg.Progress(fmt.Sprintf("%s, %d callers, round %d of %d: %s", signing, callers, round+1, cfg.Rounds, modes[i].name))
+			cfg.Progress(fmt.Sprintf("%s, %s, round %d of %d: %s", signing, crowdText(callers), round+1, cfg.Rounds, modes[i].name))
 			t, err := c.turn(ctx, modes[i], places, cfg.WarmUp, cfg.Turn)
 			if err != nil {
 				return out, err

@@ -37,11 +37,7 @@ func (t Table) write(b *strings.Builder) {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	callers := "callers"
-	if t.Callers == 1 {
-		callers = "caller"
-	}
-	fmt.Fprintf(b, "\n%s, %d %s\n", t.Signing, t.Callers, callers)
+	fmt.Fprintf(b, "\n%s, %s\n", t.Signing, crowdText(t.Callers))
 	for _, row := range rows {
 		line := " "
 		for i, cell := range row {
@@ -83,6 +79,13 @@ func (r Row) cells() []string {
 		fmt.Sprintf("%.2f", r.Ratio.Median), latency(r.P50), latency(r.P99), latency(r.P999),
 		cpu(r.ClientCPU), cpu(r.EnclaveCPU), fmt.Sprintf("%.1f", r.Allocs.Median), fmt.Sprint(r.Errors), dials,
 	}
+}
+
+func crowdText(callers int) string {
+	if callers == 1 {
+		return "1 caller"
+	}
+	return fmt.Sprintf("%d callers", callers)
 }
 
 // latency is a figure in µs with three digits or so.
