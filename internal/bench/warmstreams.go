@@ -81,7 +81,8 @@ func (p plan) warmStreams(ctx context.Context) (Section, error) {
 		all.Rows = append(all.Rows, rows...)
 		all.Notes = append(all.Notes, fmt.Sprintf("%v: %d turns of %v for each way", c, c.rounds, c.turn))
 	}
-	all.Notes = append(all.Notes, "streams are opened as callers need them; 32 bytes each way, every echo checked; server in another process, Unix sockets; CPU is that of both processes, per exchange")
+	all.Notes = append(all.Notes, "streams are opened as callers need them; 32 bytes each way, every echo checked; server in another process, Unix sockets; CPU is that of both processes, per exchange",
+		"a bare digest on a stream: the messages and deadlines of a signer cost more, see loadgen -compare in examples")
 	return all, nil
 }
 
