@@ -36,6 +36,17 @@ forbid() {
 	return $wrong
 }
 
+# It reads settings for a pool and judges none: of ours it imports pool, and nothing of others. Nobody else of the
+# library knows that there is an environment.
+envconfig_border() {
+	local us=$module_path wrong=0
+	GOWORK=off go list -f '{{join .Imports "\n"}}' ./pool/envconfig | grep -vx "$us/pool" |
+		no_match '\.' "pool/envconfig imports what it must not know" || wrong=1
+	GOWORK=off go list -f '{{$p := .ImportPath}}{{range .Imports}}{{$p}} imports {{.}}{{"\n"}}{{end}}' ./... |
+		no_match " imports $us/pool/envconfig$" "pool/envconfig is for programs, not for the library" || wrong=1
+	return $wrong
+}
+
 package_borders() {
 	local us=$module_path wrong=0
 	local grpc='^google\.golang\.org/grpc(/|$)'
@@ -49,6 +60,7 @@ package_borders() {
 	forbid internal/lb "^$us/pool(/|$)" || wrong=1
 	forbid internal/target "$grpc" || wrong=1
 	forbid internal/h2tap "^$us/pool(/|$)" || wrong=1
+	envconfig_border || wrong=1
 	return $wrong
 }
 
