@@ -91,24 +91,28 @@ func ExampleWatch() {
 	}
 	defer p.Close(context.Background())
 
+	sizes := make(chan int, 2)
+	apply := func(cfg pool.Config) error { // p.Update, if nobody waits for it
+		defer func() { sizes <- cfg.MinConns }()
+		return p.Update(cfg)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		envconfig.Watch(ctx, path, p.Update, envconfig.WithInterval(10*time.Millisecond), envconfig.WithLogger(quiet))
+		envconfig.Watch(ctx, path, apply, envconfig.WithInterval(10*time.Millisecond), envconfig.WithLogger(quiet))
 	}()
 
 	// Somebody edits the file.
 	if err := os.WriteFile(path, []byte("SIGNER_ENCLAVES=a=unix:/run/a.sock\nSIGN_CONN_POOL_MIN=24\n"), 0o644); err != nil {
 		log.Fatal(err)
 	}
-	for p.Stats().Enclaves["a"].MinConns != 24 {
-		time.Sleep(time.Millisecond)
+	for <-sizes != 24 {
 	}
-	fmt.Println("the pool has followed")
+	fmt.Println("the pool has followed:", p.Stats().Enclaves["a"].MinConns)
 	cancel()
 	<-ended // before the pool is closed
-	// Output: the pool has followed
+	// Output: the pool has followed: 24
 }
 
 func ExampleWithInterval() {

@@ -157,6 +157,32 @@ func TestADirectoryHasAFileForEachVariable(t *testing.T) {
 	}
 }
 
+// The links to the files are made after the link to their generation has been
+// exchanged, and left over from the one before until then.
+func TestAMountedDirectoryIsReadAsOfOneGeneration(t *testing.T) {
+	dir := t.TempDir()
+	mount(t, dir, map[string]string{"SIGNER_ENCLAVES": "a=vsock:16:5000", "SIGN_CONN_POOL_MIN": "4"})
+	if err := os.Remove(filepath.Join(dir, "SIGN_CONN_POOL_MIN")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join("..data", "SIGN_CONN_POOL_MAX"), filepath.Join(dir, "SIGN_CONN_POOL_MAX")); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := envconfig.Load(nil, dir)
+	if err != nil || cfg.MinConns != 4 {
+		t.Errorf("%+v, %v", cfg, err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "..data")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("..data", filepath.Join(dir, "..data")); err != nil { // a loop
+		t.Fatal(err)
+	}
+	if _, err := envconfig.Load(nil, dir); err == nil {
+		t.Error("a mount that leads nowhere is read")
+	}
+}
+
 func TestAFileThatCannotBeReadIsAnError(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := envconfig.Load([]string{enclaveA}, filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
