@@ -3,7 +3,12 @@
 package envconfig_test
 
 import (
+	"context"
+	"errors"
 	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -12,45 +17,74 @@ import (
 	"github.com/enclavepool/enclavepool/pool/envconfig"
 )
 
+func hangUp(t *testing.T) {
+	t.Helper()
+	if err := syscall.Kill(syscall.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestSIGHUPAppliesTheFileChangedOrNot(t *testing.T) {
-	applied := make(chan int, 1)
-	w := &watched{dir: t.TempDir()}
+	w := &watched{dir: t.TempDir(), lines: make(chan string, 10)}
 	path := write(t, w.dir+"/pool.env", size(16))
-	stop := w.watch(t, path, func(cfg pool.Config) error { applied <- cfg.MinConns; return nil }, envconfig.WithInterval(0))
-	next := func(want int) {
+	stop := w.watch(t, path, w.apply, envconfig.WithInterval(0))
+	next := func(sizes, words string) {
 		t.Helper()
 		select {
-		case n := <-applied:
-			if n != want {
-				t.Errorf("applied %d, want %d", n, want)
+		case line := <-w.lines:
+			if !strings.Contains(line, words) {
+				t.Errorf("logged %s, want %s", line, words)
 			}
 		case <-time.After(30 * time.Second):
-			t.Fatal("nothing was applied")
+			t.Fatalf("nothing happened, want %s", words)
+		}
+		if got, _ := w.taken(); got != sizes {
+			t.Errorf("applied %s, want %s", got, sizes)
 		}
 	}
-	hangUp := func() {
-		t.Helper()
-		if err := syscall.Kill(syscall.Getpid(), syscall.SIGHUP); err != nil {
-			t.Fatal(err)
-		}
-	}
-	next(16) // from here on Watch has the signal
-	hangUp()
-	next(16)
+	next("[16]", "trigger=start") // from here on Watch has the signal
+	hangUp(t)
+	next("[16]", "trigger=hangup")
 	write(t, path, size(24))
-	hangUp()
-	next(24)
+	hangUp(t)
+	next("[24]", "trigger=hangup")
 
-	// A file that is away changes nothing, and one that is back is applied.
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	hangUp()
-	write(t, path+".new", size(8))
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
+	for range 2 { // whoever sends it wants to know
+		hangUp(t)
+		next("[]", "cannot be read")
 	}
-	hangUp()
-	next(8)
+	write(t, path, size(0))
+	hangUp(t)
+	next("[]", "rejected")
+	write(t, path, size(8))
+	hangUp(t)
+	next("[8]", "trigger=hangup")
 	stop()
+}
+
+// It runs itself as a process that is to be ended.
+func TestOnceWatchHasEndedSIGHUPEndsTheProcessAgain(t *testing.T) {
+	const inside = "ENVCONFIG_TEST_INSIDE"
+	if os.Getenv(inside) != "" {
+		ctx, cancel := context.WithCancel(t.Context())
+		envconfig.Watch(ctx, "", func(pool.Config) error { cancel(); return nil },
+			envconfig.WithEnviron([]string{enclaveA}))
+		hangUp(t)
+		select {} // not to be left alive
+	}
+	if signal.Ignored(syscall.SIGHUP) {
+		t.Skip("this process was started with SIGHUP ignored")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), inside+"=1")
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGHUP {
+		t.Errorf("the process ended with %v", err)
+	}
 }

@@ -23,12 +23,17 @@ type watched struct {
 	applied []pool.Config
 	refuse  error // what apply answers
 	log     strings.Builder
+
+	lines chan string // gets the log too, unless nil
 }
 
 // Write takes the log.
 func (w *watched) Write(line []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.lines != nil {
+		w.lines <- string(line)
+	}
 	return w.log.Write(line)
 }
 
