@@ -26,7 +26,7 @@ type fleet struct {
 	enclaves map[string]*pooltest.Enclave
 }
 
-func newFleet(t *testing.T, n int, change func(*pool.Config)) *fleet {
+func newFleet(t *testing.T, n int, change func(*pool.Config), opts ...pool.Option) *fleet {
 	t.Helper()
 	f := &fleet{enclaves: map[string]*pooltest.Enclave{}}
 	var all []*pooltest.Enclave
@@ -42,7 +42,7 @@ func newFleet(t *testing.T, n int, change func(*pool.Config)) *fleet {
 	if change != nil {
 		change(&cfg)
 	}
-	f.Pool = newPool(t, cfg, pool.WithDialer(pooltest.DialerFor(all...)))
+	f.Pool = newPool(t, cfg, append([]pool.Option{pool.WithDialer(pooltest.DialerFor(all...))}, opts...)...)
 	ready(t, f.Pool)
 	return f
 }
@@ -274,6 +274,48 @@ func TestARoutedCallThatFindsEverythingFullFailsOnce(t *testing.T) {
 		poolError(t, err, owner, pool.ErrExhausted, codes.ResourceExhausted)
 		if took := time.Since(start); took != time.Second {
 			t.Errorf("it took %v, want AcquireTimeout once", took)
+		}
+	})
+}
+
+func TestAnIdempotentCallThatWasSentSurvivesTheLossOfItsEnclave(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		f := newFleet(t, 2, nil, pool.WithServiceConfig(retryUnaryCall))
+		owner := f.owner(t, "k")
+		for name, c := range map[string]struct {
+			sel    routing.Selector
+			wantTo func(string) bool
+		}{
+			"strict": {routing.NewRendezvous(), func(id string) bool { return id == owner }},
+			"spill":  {routing.NewRendezvous(routing.WithSpill(1)), func(id string) bool { return id != owner }},
+		} {
+			time.Sleep(time.Minute) // all is well and forgotten
+			hold := make(chan struct{})
+			for _, s := range f.services {
+				s.hold = hold
+			}
+			type outcome struct {
+				id  string
+				err error
+			}
+			call := make(chan outcome, 1)
+			go func() {
+				id, err := f.served(t.Context(), c.sel, "k")
+				call <- outcome{id, err}
+			}()
+			synctest.Wait() // it is in the hands of the owner
+			f.enclaves[owner].Stop()
+			time.Sleep(20 * time.Millisecond)
+			f.enclaves[owner].Restart()
+			time.Sleep(20 * time.Millisecond)
+			close(hold)
+			if o := <-call; o.err != nil || !c.wantTo(o.id) {
+				t.Errorf("%s: served by %q, %v", name, o.id, o.err)
+			}
+			for _, s := range f.services {
+				s.hold = nil
+			}
+			ready(t, f.Pool)
 		}
 	})
 }

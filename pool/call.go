@@ -159,7 +159,7 @@ func (e *enclave) settle(c *call) {
 // invoke makes a unary RPC.
 func (e *enclave) invoke(c *call, method string, args, reply any, opts []grpc.CallOption) error {
 	c.patience = e.patience(c.patience, method, opts)
-	for {
+	for again := 0; ; again++ {
 		err := e.channel.Invoke(c, method, args, reply, opts...)
 		if err == nil && !c.stranded {
 			return nil
@@ -173,7 +173,7 @@ func (e *enclave) invoke(c *call, method string, args, reply any, opts []grpc.Ca
 			// end of the stream through where it means the failure of the call.
 			err = status.Error(codes.Unavailable, "the stream ended before an answer")
 		}
-		if !e.repeats(c, method, err) {
+		if !e.repeats(c, method, err, again) {
 			return e.explain(c, err)
 		}
 		c.outcome.Store(outcomeUnknown) // whatever comes of it now
@@ -184,8 +184,9 @@ func (e *enclave) invoke(c *call, method string, args, reply any, opts []grpc.Ca
 // retry policy allows another attempt, and it failed because its connection was
 // lost. gRPC leaves out two such cases, a call whose answer had begun to arrive
 // and one whose repetition was queued on a connection that was closing; for a
-// method that is declared idempotent there is no difference.
-func (e *enclave) repeats(c *call, method string, err error) bool {
+// method that is declared idempotent there is no difference. again is how often
+// this has been so.
+func (e *enclave) repeats(c *call, method string, err error, again int) bool {
 	if !e.configRetries || status.Code(err) != codes.Unavailable || c.Err() != nil || e.answered(c) {
 		return false
 	}
@@ -193,7 +194,7 @@ func (e *enclave) repeats(c *call, method string, err error) bool {
 	if errors.As(err, &refusal) {
 		return false // there is no connection for it
 	}
-	return int(c.sent.Load()) < e.channel.MaxAttempts(method, codes.Unavailable)
+	return max(int(c.sent.Load()), again+1) < e.channel.MaxAttempts(method, codes.Unavailable)
 }
 
 // newStream opens a stream; ended is called exactly once, when it is over.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 
 	"github.com/enclavepool/enclavepool/routing"
 )
@@ -35,7 +36,10 @@ type routed struct {
 func (r routed) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	ctx, cancel := withDeadline(ctx, time.Duration(r.pool.requestTimeout.Load()))
 	defer cancel()
-	return r.follow(ctx, func(e *enclave, p patience) error {
+	idempotent := func(e *enclave) bool {
+		return e.configRetries && e.channel.MaxAttempts(method, codes.Unavailable) > 1
+	}
+	return r.follow(ctx, idempotent, func(e *enclave, p patience) error {
 		l, err := r.pool.lease(ctx, e, e.patience(p, method, opts))
 		if err != nil {
 			return err
@@ -49,7 +53,8 @@ func (r routed) Invoke(ctx context.Context, method string, args, reply any, opts
 func (r routed) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (s grpc.ClientStream, err error) {
 	limited, cancel := withDeadline(ctx, time.Duration(r.pool.requestTimeout.Load()))
 	defer cancel()
-	err = r.follow(limited, func(e *enclave, p patience) error {
+	never := func(*enclave) bool { return false }
+	err = r.follow(limited, never, func(e *enclave, p patience) error {
 		// The stream outlives this function, so it has a context of its own.
 		ctx, cancel := sameDeadline(ctx, limited)
 		l, err := r.pool.lease(ctx, e, e.patience(p, method, opts))
@@ -73,11 +78,13 @@ func sameDeadline(ctx, limited context.Context) (context.Context, context.Cancel
 }
 
 // follow lets do try the enclaves that the selector chooses, one after another,
-// until one has not failed unsent or the selector has no other.
-func (r routed) follow(ctx context.Context, do func(*enclave, patience) error) error {
+// until one has not failed unsent or the selector has no other. A call that is
+// idempotent, and was lost where there is no connection left to repeat it on, is
+// as good as unsent.
+func (r routed) follow(ctx context.Context, idempotent func(*enclave) bool, do func(*enclave, patience) error) error {
 	key, _ := routing.KeyFrom(ctx)
 	var last *enclave
-	var failure error
+	var failure, unknown error
 	for range len(r.pool.all()) + 1 {
 		e, patience, err := r.choose(ctx, key)
 		switch {
@@ -90,8 +97,14 @@ func (r routed) follow(ctx context.Context, do func(*enclave, patience) error) e
 		case e == last:
 			patience = untilBudget // nowhere else to go
 		}
-		failure = do(e, patience)
-		if failure == nil || patience != notAtAll || !unsent(failure) {
+		failure = afterUnknown(do(e, patience), unknown)
+		switch {
+		case failure == nil || patience != notAtAll:
+			return failure
+		case unsent(failure):
+		case stranded(failure) && idempotent(e):
+			unknown = failure
+		default:
 			return failure
 		}
 		last = e
@@ -138,6 +151,13 @@ func unsent(err error) bool {
 		return false
 	}
 	return e.Reason == ErrUnavailable || e.Reason == ErrDraining || e.Reason == ErrExhausted || e.Reason == ErrUnknownEnclave
+}
+
+// stranded tells whether err is that of a call that was sent, and then found no
+// connection to be repeated on.
+func stranded(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Reason == ErrUnavailable && e.Disposition == Unknown && e.RetryAfter > 0
 }
 
 // selectorError translates what a Selector says.

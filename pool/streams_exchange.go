@@ -121,15 +121,24 @@ func attempt[Req, Res any](ctx context.Context, deadline time.Time, s *warmStrea
 	case err == nil:
 		return res, answeredLast, nil
 	case err == io.EOF && !sent && fired == notFired:
-		// It had ended before. What answers may still lie there are nobody's.
+		// It had ended before. What answers may still lie there are nobody's,
+		// and what gRPC has to say of its end is not waited for: a transport that
+		// is closing was seen to take no message and to end no stream either.
+		reset := time.AfterFunc(lastWord, s.cancel)
 		for err = nil; err == nil; {
 			_, err = rpc.Recv()
+		}
+		if !reset.Stop() {
+			err = io.EOF
 		}
 		return nil, unprocessed, s.unsent(err)
 	}
 	fate, err := s.fateOf(ctx, sent, fired, err)
 	return nil, fate, err
 }
+
+// lastWord is how long a stream that takes no message has to say why.
+const lastWord = 10 * time.Millisecond
 
 // unsent is the error of an attempt on a stream that had ended with err.
 func (s *warmStream) unsent(err error) error {
@@ -158,6 +167,12 @@ func (s *warmStream) fateOf(ctx context.Context, sent bool, f fired, err error) 
 	case f == cutOff:
 		out.Reason = ErrClosed
 		return failed, out
+	case f == connLost:
+		out.Reason, out.Cause = ErrUnavailable, s.lease.conn.Load().why(err)
+		if sent {
+			return maybeProcessed, out
+		}
+		return unprocessed, out
 	case f == callerEnded:
 		out.Cause = errReset
 		if out.Reason = ctx.Err(); out.Reason == nil {

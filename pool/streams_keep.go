@@ -62,6 +62,16 @@ func (t *warmSet) refuse() {
 // weed closes the idle streams whose connection admits no more, or is over its
 // limit.
 func (t *warmSet) weed() {
+	for _, s := range *t.all.Load() {
+		// gRPC ends the streams of a connection that is lost; should it miss one,
+		// no answer would ever come.
+		if !s.lease.conn.Load().ready.Load() && s.doomed.CompareAndSwap(false, true) {
+			time.AfterFunc(lossTimeout, func() {
+				s.watch.fire(connLost)
+				s.cancel()
+			})
+		}
+	}
 	var gone []*warmStream
 	t.mu.Lock()
 	over := map[*conn]uint32{} // how many slots too many are in use

@@ -32,7 +32,8 @@ func (rs *RoutedStreams[Req, Res]) Exchange(ctx context.Context, req *Req) (*Res
 	ctx, cancel := withDeadline(ctx, time.Duration(ws.pool.requestTimeout.Load()))
 	defer cancel()
 	var res *Res
-	err := routed{ws.pool, rs.selector}.follow(ctx, func(e *enclave, p patience) (err error) {
+	idempotent := func(*enclave) bool { return ws.opts.idempotent }
+	err := routed{ws.pool, rs.selector}.follow(ctx, idempotent, func(e *enclave, p patience) (err error) {
 		t := ws.setFor(e)
 		if t == nil {
 			return &Error{EnclaveID: e.id, Reason: ErrClosed}

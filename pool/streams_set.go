@@ -54,6 +54,7 @@ type warmStream struct {
 	watch  watch
 	// yielding: somebody waits for its slot, which is on its way.
 	yielding atomic.Bool
+	doomed   atomic.Bool // its connection is lost
 }
 
 func newWarmSet(ws *warmStreams, e *enclave) *warmSet {

@@ -37,6 +37,7 @@ const (
 	notFired    fired = iota
 	callerEnded       // its caller's context or deadline
 	cutOff            // Streams.Close
+	connLost          // its connection is gone, and gRPC has not ended it
 )
 
 // begin watches ctx, and deadline if it is not zero, for s.
