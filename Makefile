@@ -32,6 +32,10 @@ bench: go-version ## one table: admission, calls and warm streams beside other p
 faults: go-version ## the pool under real faults on real processes, beside what it is held to; about ten minutes
 	cd examples && $(GO) run ./faults
 
+.PHONY: simulate
+simulate: go-version ## 200 virtual days of random faults, each from a seed; a failure names its seed
+	$(GO) test ./pool -run RandomFaults -timeout 30m -v -sim.seeds 200
+
 .PHONY: conn-pool-test
 conn-pool-test: go-version ## the acceptance chain: tests, race test, examples, ghz against the gateway
 	scripts/conn-pool-test.sh

@@ -17,7 +17,7 @@ var row21 = row{
 	fault:  "event subscriber blocks, panics, or calls back into the pool",
 	held:   "publisher unaffected",
 	how:    "A matter of the inside of one process.",
-	run:    elsewhere("the pool publishes no events yet"),
+	run:    elsewhere("shown by TestASubscriberThatIsSlowOrPanicsOrCallsThePoolDisturbsNobody (package pool)"),
 }
 
 // elsewhere is a row that is not shown here.

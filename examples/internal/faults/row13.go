@@ -48,7 +48,7 @@ var row13 = row{
 		if err := untrusted(ctx, r, res, "a certificate of an unknown authority", stranger, func(err error) bool { return errors.As(err, &unknown) }); err != nil {
 			return err
 		}
-		res.notShown("a metric and an error of its own, and a longer backoff: a failed handshake is an attempt that failed, like any other")
+		res.say("its metric, pool_dials with result rejected, is shown by TestAPeerThatIsRejectedIsNeverAdmittedAndTriedRarelyUntilItIsWell (package pool)")
 		return nil
 	},
 }
@@ -78,6 +78,7 @@ func untrusted(ctx context.Context, r *rig, res *Result, what string, e *stack.E
 	res.Broken = append(res.Broken, wrong...)
 	res.must(admitted == 0, "%s: %d connections were admitted", what, admitted)
 	res.must(len(made.failed()) == len(made), "%s: calls succeeded", what)
+	res.must(errors.Is(stats.Cause, pool.ErrPeerRejected), "%s: the cause in Pool.Stats is not ErrPeerRejected: %v", what, stats.Cause)
 	res.must(said, "%s: the cause in Pool.Stats does not say so: %v", what, stats.Cause)
 	tries := dials.begun(e.Target, began.Add(time.Second), time.Now())
 	res.say("%s: 0 admitted, calls failed: %s; cause: %v", what, kinds, stats.Cause)
