@@ -59,8 +59,6 @@ type enclave struct {
 	ramp                       atomic.Int32 // limits are halved this many times
 	full                       atomic.Bool  // every slot is taken and there will be no more
 
-	// waiting is positive while a release has to look at the queue.
-	waiting atomic.Int32
 	dozing  atomic.Bool // the keeper wants to be told of the next call
 	mute    atomic.Bool // it has no health service, and that has been said
 	raised  atomic.Bool // the keeper has been told of a raised limit
@@ -69,6 +67,12 @@ type enclave struct {
 	// replaced: the pool has another enclave of that name, or none, and this one
 	// only finishes what it has; silent: its states are nobody's business.
 	replaced, silent atomic.Bool
+
+	// waiting is positive while a release has to look at the queue. It is read
+	// by every call and hardly ever written, so it shares no cache line with the
+	// lock and the queue, which every caller that waits writes.
+	waiting atomic.Int32
+	_       [128]byte
 
 	mu       sync.Mutex
 	queue    waitQueue

@@ -257,7 +257,7 @@ func (e *enclave) wait(ctx context.Context, w *waiter) (slot, error) {
 
 // recycle keeps w for the next caller that has to wait.
 func (e *enclave) recycle(w *waiter) {
-	*w = waiter{served: w.served}
+	w.next, w.patience, w.slot, w.err = nil, 0, slot{}, nil
 	e.waiters.Put(w)
 }
 

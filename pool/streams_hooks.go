@@ -35,6 +35,7 @@ func (e *enclave) addWarm(t *warmSet) {
 	e.mu.Lock()
 	sets := append(slices.Clone(e.warmSets()), t)
 	e.warm.Store(&sets)
+	e.attendLocked() // the number matters from now on
 	e.mu.Unlock()
 }
 

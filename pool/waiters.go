@@ -126,11 +126,16 @@ func (e *enclave) refuseLocked(d *deliveries, err error, most patience) {
 }
 
 // attendLocked makes releases look at the queue exactly while there is
-// something for them to do.
+// something for them to do. Only warm streams want to know how many wait;
+// without them the number is left alone while it stays positive, since all
+// cores read it.
 func (e *enclave) attendLocked() {
 	n := int32(e.queue.len())
 	if e.quiet != nil && !e.quiet.over {
 		n++
 	}
-	e.waiting.Store(n)
+	was := e.waiting.Load()
+	if was != n && (was == 0 || n == 0 || len(e.warmSets()) > 0) {
+		e.waiting.Store(n)
+	}
 }
