@@ -62,6 +62,8 @@ func newMetrics(provider metric.MeterProvider, p *Pool) (*metrics, error) {
 		return c
 	}
 	active := gauge("active_conns", "Connections that callers may use.")
+	minimum := gauge("pool_min_conns", "Connections that are always kept: the configured minimum.")
+	maximum := gauge("pool_max_conns", "Connections that there may be under load: the configured maximum.")
 	state := gauge("conn_pool_state", "1 for the state the enclave's pool is in, 0 for the others.")
 	inFlight := gauge("pool_in_flight", "Stream slots in use.")
 	capacity := gauge("pool_capacity", "Stream slots there are, on connections that callers may use.")
@@ -78,6 +80,8 @@ func newMetrics(provider metric.MeterProvider, p *Pool) (*metrics, error) {
 		for _, e := range p.all() {
 			em, s := e.metrics, e.stats()
 			o.ObserveInt64(active, int64(s.HealthyConns), em.observe...)
+			o.ObserveInt64(minimum, int64(s.MinConns), em.observe...)
+			o.ObserveInt64(maximum, int64(s.MaxConns), em.observe...)
 			o.ObserveInt64(inFlight, int64(s.InFlight), em.observe...)
 			o.ObserveInt64(capacity, int64(s.Capacity), em.observe...)
 			o.ObserveInt64(waiters, int64(s.Waiters), em.observe...)
