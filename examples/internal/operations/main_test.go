@@ -61,7 +61,7 @@ type site struct {
 	moved       *stack.Enclave // a, somewhere else
 }
 
-// open starts a site whose file has the given lines, beside the enclaves.
+// open starts a site whose file has the given lines, beside the enclaves; conns as in stack.Config.
 func open(t *testing.T, conns int, lines ...string) *site {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ops-") // t.TempDir's path is too long for a socket
