@@ -150,6 +150,7 @@ const resetCodes = int(h2tap.HTTP11Required) + 2
 
 // enclaveMetrics has the options made ready, so that recording allocates nothing.
 type enclaveMetrics struct {
+	enclave  attribute.KeyValue
 	wait     metric.Float64Histogram
 	outage   metric.Float64Histogram
 	record   []metric.RecordOption
@@ -166,6 +167,7 @@ func (m *metrics) forEnclave(id string) *enclaveMetrics {
 		return []metric.ObserveOption{metric.WithAttributeSet(attribute.NewSet(append(more, enclave)...))}
 	}
 	em := &enclaveMetrics{
+		enclave: enclave,
 		wait:    m.wait,
 		outage:  m.outage,
 		record:  []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(enclave))},
@@ -195,10 +197,12 @@ func (m *metrics) forEnclave(id string) *enclaveMetrics {
 // gave up. One that was turned away at once is not recorded: it is counted as
 // exhausted.
 func (m *enclaveMetrics) acquired(ctx context.Context, waited time.Duration) {
-	m.wait.Record(ctx, float64(waited)/float64(time.Millisecond), m.record...)
+	m.wait.Record(ctx, milliseconds(waited), m.record...)
 }
 
 // recovered records the length of a total loss that is over.
 func (m *enclaveMetrics) recovered(after time.Duration) {
-	m.outage.Record(context.Background(), float64(after)/float64(time.Millisecond), m.record...)
+	m.outage.Record(context.Background(), milliseconds(after), m.record...)
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
