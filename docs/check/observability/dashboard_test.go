@@ -60,7 +60,7 @@ func TestEveryQueryOfTheDashboardUsesOnlyWhatTheGatewayExports(t *testing.T) {
 				t.Errorf("%s: %s: %s", p.Title, q.Expr, wrong)
 				continue
 			}
-			perEnclave := labelsIn(t, query, names)["enclave_id"]
+			_, perEnclave := labelsIn(t, query, names)["enclave_id"]
 			if strings.Contains(query, "$") || !strings.Contains(q.Expr, "$instance") || perEnclave && !strings.Contains(q.Expr, "$enclave_id") {
 				t.Errorf("%s: the query does not follow the dashboard's variables, or knows others: %s", p.Title, q.Expr)
 			}
@@ -69,7 +69,7 @@ func TestEveryQueryOfTheDashboardUsesOnlyWhatTheGatewayExports(t *testing.T) {
 			}
 			has := labelsIn(t, query, names)
 			for _, l := range legendLabel.FindAllStringSubmatch(q.LegendFormat, -1) {
-				if !has[l[1]] {
+				if _, found := has[l[1]]; !found {
 					t.Errorf("%s: the legend speaks of a label %s", p.Title, l[1])
 				}
 			}

@@ -27,8 +27,13 @@ func problems(query string, names map[string]labelSet) []string {
 				known[l] = true
 			}
 			for _, m := range v.LabelMatchers {
-				if m.Name != labels.MetricName && found && !has[m.Name] {
+				values, there := has[m.Name]
+				switch {
+				case m.Name == labels.MetricName || !found:
+				case !there:
 					wrong = append(wrong, v.Name+" has no label "+m.Name)
+				case values != nil && !slices.ContainsFunc(values, m.Matches):
+					wrong = append(wrong, v.Name+" never has "+m.String())
 				}
 			}
 		}
@@ -55,7 +60,7 @@ func problems(query string, names map[string]labelSet) []string {
 }
 
 func TestAQueryIsHeldToNamesAndLabels(t *testing.T) {
-	names := map[string]labelSet{"active_conns": {"enclave_id": true}, "lost_bucket": {"le": true}}
+	names := map[string]labelSet{"active_conns": {"enclave_id": nil}, "lost_bucket": {"le": nil}, "state": {"state": {"up", "down"}}}
 	for query, want := range map[string]string{
 		`sum by (enclave_id) (active_conns{enclave_id="a"}) > 1`: "",
 		`histogram_quantile(0.9, rate(lost_bucket[5m]))`:         "",
@@ -63,6 +68,8 @@ func TestAQueryIsHeldToNamesAndLabels(t *testing.T) {
 		`active_conns{enclave="a"}`:                   "active_conns has no label enclave",
 		`sum by (conn) (active_conns)`:                "nothing here has the label conn",
 		`active_conns / ignoring (code) active_conns`: "nothing here has the label code",
+		`state{state=~"up|off"}`:                      "",
+		`state{state=~"broken|open"}`:                 "state never has state=~",
 		`active_conns +`:                              "unexpected end of input",
 	} {
 		got := strings.Join(problems(query, names), "; ")
