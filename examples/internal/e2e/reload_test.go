@@ -186,9 +186,7 @@ func TestABadFileUnderLoadChangesNothingAndTheGatewaySaysWhy(t *testing.T) {
 			t.Errorf("%s: gateway_config_in_effect is 1", bad.line)
 		}
 		for _, id := range []string{"a", "b"} {
-			if n := metric(t, st, "active_conns", id); n != fewConns {
-				t.Errorf("%s: %v connections to %s, want %d as before", bad.line, n, id, fewConns)
-			}
+			awaitExactly(t, st, id, fewConns) // at once, unless a slow machine is replacing some
 		}
 	}
 	if log := st.Gateway.Log(); strings.Contains(log, "what is this") {
