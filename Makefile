@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 GO ?= go
-MODULES := . examples internal/bench
+MODULES := . examples internal/bench docs/check
 
 .PHONY: help
 help: ## list the targets
@@ -13,8 +13,9 @@ demo: go-version ## fake enclaves, gateway, load and a fault; ends by itself in 
 	cd examples && $(GO) run ./demo
 
 .PHONY: test
-test: go-version c-compiler ## every test of every module, with the race detector
-	for m in $(MODULES); do (cd $$m && $(GO) test -race ./...); done
+test: go-version c-compiler tools ## every test of every module, with the race detector
+	# Outside the root tests start programs and read documents, whose changes Go's cache of results does not see.
+	for m in $(MODULES); do (cd $$m && $(GO) test -race $$([[ $$m == . ]] || echo -count=1) ./...); done
 
 .PHONY: test-vsock
 test-vsock: go-version ## transport, pool and end-to-end tests and the demo on real AF_VSOCK, in a small VM
@@ -43,6 +44,10 @@ conn-pool-test: go-version ## the acceptance chain: tests, race test, examples, 
 .PHONY: proto
 proto: go-version ## regenerate the examples' gRPC code
 	cd examples/signer && ./generate.sh
+
+.PHONY: tools
+tools:
+	@scripts/tools.sh
 
 .PHONY: c-compiler
 c-compiler:

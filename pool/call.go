@@ -52,10 +52,18 @@ func (c *call) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// Pick implements lb.Ticket. The first attempt goes where the lease has its
-// slot. A further one, and any whose connection has gone, goes elsewhere if it
-// can.
+// Pick implements lb.Ticket.
 func (c *call) Pick() (*lb.Conn, error) {
+	sub, err := c.pick()
+	if err == nil {
+		c.lease.conn.Load().attempted(c.Context)
+	}
+	return sub, err
+}
+
+// pick chooses. The first attempt goes where the lease has its slot. A further
+// one, and any whose connection has gone, goes elsewhere if it can.
+func (c *call) pick() (*lb.Conn, error) {
 	conn := c.lease.conn.Load()
 	if c.attempts.Add(1) == 1 && conn.ready.Load() {
 		return conn.sub, nil

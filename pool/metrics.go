@@ -62,6 +62,8 @@ func newMetrics(provider metric.MeterProvider, p *Pool) (*metrics, error) {
 		return c
 	}
 	active := gauge("active_conns", "Connections that callers may use.")
+	minimum := gauge("pool_min_conns", "Connections that are always kept: the configured minimum.")
+	maximum := gauge("pool_max_conns", "Connections that there may be under load: the configured maximum.")
 	state := gauge("conn_pool_state", "1 for the state the enclave's pool is in, 0 for the others.")
 	inFlight := gauge("pool_in_flight", "Stream slots in use.")
 	capacity := gauge("pool_capacity", "Stream slots there are, on connections that callers may use.")
@@ -78,6 +80,8 @@ func newMetrics(provider metric.MeterProvider, p *Pool) (*metrics, error) {
 		for _, e := range p.all() {
 			em, s := e.metrics, e.stats()
 			o.ObserveInt64(active, int64(s.HealthyConns), em.observe...)
+			o.ObserveInt64(minimum, int64(s.MinConns), em.observe...)
+			o.ObserveInt64(maximum, int64(s.MaxConns), em.observe...)
 			o.ObserveInt64(inFlight, int64(s.InFlight), em.observe...)
 			o.ObserveInt64(capacity, int64(s.Capacity), em.observe...)
 			o.ObserveInt64(waiters, int64(s.Waiters), em.observe...)
@@ -146,6 +150,7 @@ const resetCodes = int(h2tap.HTTP11Required) + 2
 
 // enclaveMetrics has the options made ready, so that recording allocates nothing.
 type enclaveMetrics struct {
+	enclave  attribute.KeyValue
 	wait     metric.Float64Histogram
 	outage   metric.Float64Histogram
 	record   []metric.RecordOption
@@ -162,6 +167,7 @@ func (m *metrics) forEnclave(id string) *enclaveMetrics {
 		return []metric.ObserveOption{metric.WithAttributeSet(attribute.NewSet(append(more, enclave)...))}
 	}
 	em := &enclaveMetrics{
+		enclave: enclave,
 		wait:    m.wait,
 		outage:  m.outage,
 		record:  []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(enclave))},
@@ -191,10 +197,12 @@ func (m *metrics) forEnclave(id string) *enclaveMetrics {
 // gave up. One that was turned away at once is not recorded: it is counted as
 // exhausted.
 func (m *enclaveMetrics) acquired(ctx context.Context, waited time.Duration) {
-	m.wait.Record(ctx, float64(waited)/float64(time.Millisecond), m.record...)
+	m.wait.Record(ctx, milliseconds(waited), m.record...)
 }
 
 // recovered records the length of a total loss that is over.
 func (m *enclaveMetrics) recovered(after time.Duration) {
-	m.outage.Record(context.Background(), float64(after)/float64(time.Millisecond), m.record...)
+	m.outage.Record(context.Background(), milliseconds(after), m.record...)
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -172,3 +172,30 @@ func TestALossIsNotHiddenByExhaustion(t *testing.T) {
 		l.Release()
 	})
 }
+
+// An alert for "fewer connections than configured" needs the configuration beside them.
+func TestTheMetricsSayWhatIsConfigured(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		option, collect := meters(t)
+		p, e := memoryPool(t, &service{}, nil, option)
+		check := func(when string, least, most int64) {
+			t.Helper()
+			synctest.Wait()
+			for name, want := range map[string]int64{"pool_min_conns": least, "pool_max_conns": most} {
+				g, ok := collect()[name].(metricdata.Gauge[int64])
+				if !ok {
+					t.Fatalf("%s is %T; want a gauge", name, collect()[name])
+				}
+				if n := of(t, "a", g.DataPoints, number).Value; n != want {
+					t.Errorf("%s: %s is %d, want %d", when, name, n, want)
+				}
+			}
+		}
+		if err := p.Resize("a", 3, 7); err != nil {
+			t.Fatal(err)
+		}
+		check("resized", 3, 7)
+		e.Stop()
+		check("lost", 3, 7) // what is wanted, not what there is
+	})
+}

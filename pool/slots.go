@@ -239,7 +239,7 @@ func (e *enclave) wait(ctx context.Context, w *waiter) (slot, error) {
 		if queued {
 			e.recycle(w)
 			waited := time.Since(e.began) - start
-			e.metrics.acquired(ctx, waited)
+			e.metrics.waited(ctx, waited)
 			if gaveUp == ErrExhausted {
 				return slot{}, e.exhaustedError(waiters, waited)
 			}
@@ -251,7 +251,7 @@ func (e *enclave) wait(ctx context.Context, w *waiter) (slot, error) {
 	}
 	s, err := w.slot, w.err
 	e.recycle(w)
-	e.metrics.acquired(ctx, time.Since(e.began)-start)
+	e.metrics.waited(ctx, time.Since(e.began)-start)
 	return s, err
 }
 

@@ -107,6 +107,7 @@ var (
 // attempt sends req on s and receives the response.
 func attempt[Req, Res any](ctx context.Context, deadline time.Time, s *warmStream, req *Req) (*Res, fate, error) {
 	rpc := s.rpc.(grpc.BidiStreamingClient[Req, Res])
+	s.lease.conn.Load().attempted(ctx)
 	s.begin(ctx, deadline)
 	err := rpc.Send(req)
 	sent := err == nil

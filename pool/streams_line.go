@@ -165,7 +165,7 @@ func (t *warmSet) wait(ctx context.Context, w *streamWaiter) (*warmStream, error
 		queued := t.line.remove(w)
 		t.mu.Unlock()
 		if queued {
-			t.e.metrics.acquired(ctx, waited)
+			t.e.metrics.waited(ctx, waited)
 			if gaveUp == ErrExhausted {
 				return nil, t.exhausted(fmt.Errorf("none of %d streams was free within AcquireTimeout (%v)", t.opts.max, t.e.cfg.Load().acquireTimeout))
 			}
@@ -176,7 +176,7 @@ func (t *warmSet) wait(ctx context.Context, w *streamWaiter) (*warmStream, error
 	if w.open {
 		return t.openFor(ctx, w.patience) // the slot's wait is recorded, as it has just begun
 	}
-	t.e.metrics.acquired(ctx, waited)
+	t.e.metrics.waited(ctx, waited)
 	return w.stream, w.err
 }
 

@@ -14,18 +14,21 @@ import (
 	"syscall"
 
 	"github.com/enclavepool/enclavepool/examples/internal/gateway"
+	"github.com/enclavepool/enclavepool/pool/envconfig"
 )
 
 func main() {
+	// Without a receiver SIGHUP would end the process: before the configuration is watched, and while it stops.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 
 // run serves until ctx ends and returns the exit code: 0 after a stop on request, 1 when serving failed, 2 when a
 // setting is not valid. It writes one line to stdout once calls are accepted.
-func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	s, err := parse(args, getenv, stdout)
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	s, err := parse(args, environ, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -56,6 +59,13 @@ func serve(ctx context.Context, s settings, log *slog.Logger, stdout io.Writer) 
 	if err != nil {
 		return errors.Join(err, grpcListener.Close(), httpListener.Close())
 	}
+	follow, leave := context.WithCancel(ctx)
+	defer leave()
+	following := make(chan struct{})
+	go func() {
+		defer close(following)
+		envconfig.Watch(follow, s.config, g.Update, watching(s, log, g.Reloaded)...)
+	}()
 	served := make(chan error, 1)
 	go func() { served <- g.Serve(grpcListener, httpListener) }()
 	fmt.Fprintf(stdout, "gateway: gRPC on %s, HTTP on %s\n", where(s.listen, grpcListener), where(s.http, httpListener))
@@ -66,12 +76,24 @@ func serve(ctx context.Context, s settings, log *slog.Logger, stdout io.Writer) 
 	case <-ctx.Done():
 		log.Info("stopping", "drain_timeout", s.drainTimeout)
 	}
+	leave()
+	<-following
 	drain, cancel := context.WithTimeout(context.Background(), s.drainTimeout)
 	defer cancel()
 	if cut := g.Shutdown(drain); cut != nil {
 		log.Warn("not everything ended in time", "err", cut)
 	}
 	return <-served
+}
+
+// watching are the options for following the configuration. Without a file only SIGHUP is heeded: it applies the
+// environment again, which changes nothing.
+func watching(s settings, log *slog.Logger, reloaded func(error)) []envconfig.Option {
+	opts := []envconfig.Option{envconfig.WithLogger(log), envconfig.WithEnviron(s.environ), envconfig.WithResult(reloaded)}
+	if s.config == "" {
+		opts = append(opts, envconfig.WithInterval(0))
+	}
+	return opts
 }
 
 // where is the address as it was given, or for TCP the one listened on, since port 0 draws one.

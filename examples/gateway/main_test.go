@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,16 +28,18 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// env makes a function like os.Getenv of names and values.
-func env(pairs ...string) func(string) string {
-	return func(name string) string {
-		for i := 0; i < len(pairs); i += 2 {
-			if pairs[i] == name {
-				return pairs[i+1]
-			}
-		}
-		return ""
+const (
+	envMinConns = "SIGN_CONN_POOL_MIN"
+	envMaxConns = "SIGN_CONN_POOL_MAX"
+	envHealth   = "SIGN_CONN_POOL_HEALTH_TIMEOUT"
+)
+
+// env makes an environment of names and values.
+func env(pairs ...string) (environ []string) {
+	for i := 0; i < len(pairs); i += 2 {
+		environ = append(environ, pairs[i]+"="+pairs[i+1])
 	}
+	return environ
 }
 
 func TestGatewayServesBothSidesAndStopsCleanly(t *testing.T) {
@@ -117,8 +121,8 @@ func TestBadSettingsAreAllReportedWithNameValueAndWhatIsValid(t *testing.T) {
 	var out, log bytes.Buffer
 	code := run(context.Background(), []string{"-listen", "nowhere", "-http", "host:99999", "-log-level", "loud",
 		"-drain-timeout", "-3s", "-transport", "pigeon", "-routing", "spill:none", "extra"},
-		env(envEnclaves, "a=vsock:2:5000,b,a=unix:/run/b.sock,c d=unix:/c", envMinConns, "many", envMaxConns, "3",
-			envHealth, "0s"), &out, &log)
+		env(envEnclaves, "a=vsock:2:5000,b,a=unix:/run/b.sock,c d=unix:/c", envMinConns, "many", envMaxConns, "few",
+			envHealth, "0s", "SIGN_CONN_POOL_MXA", "3"), &out, &log)
 	if code != 2 || out.Len() != 0 {
 		t.Errorf("exit code %d, said %q", code, out.String())
 	}
@@ -130,13 +134,14 @@ func TestBadSettingsAreAllReportedWithNameValueAndWhatIsValid(t *testing.T) {
 		`-transport: "pigeon" is not valid: want stream or unary`,
 		`-routing: "spill:none" is not valid: want strict, spill or spill:n`,
 		`arguments: "extra" is not valid: want none`,
-		`SIGN_CONN_POOL_MIN: "many" is not valid: want a whole number`,
-		`SIGN_CONN_POOL_MAX: "3" is not valid: want SIGN_CONN_POOL_MIN (16) to 1024`,
-		`SIGN_CONN_POOL_HEALTH_TIMEOUT: "0s" is not valid: want at least 1ms`,
-		`entry 2 is "b", want "id=target"`,
-		`SIGNER_ENCLAVES: Target of enclave "a": "vsock:2:5000" is not valid`,
-		`SIGNER_ENCLAVES: ID of enclave "a": "a" is not valid: want an ID that no other enclave has`,
-		`SIGNER_ENCLAVES: ID of enclave "c d": "c d" is not valid`,
+		`SIGN_CONN_POOL_MIN is "many" (environment), want a whole number`,
+		`SIGN_CONN_POOL_MAX is "few" (environment), want a whole number`,
+		`SIGN_CONN_POOL_HEALTH_TIMEOUT is "0s" (environment), want at least 1ms`,
+		`SIGN_CONN_POOL_MXA is "3" (environment), want a name that is known; the nearest is SIGN_CONN_POOL_MAX`,
+		`SIGNER_ENCLAVES entry 2 is "b" (environment), want ID=target`,
+		`SIGNER_ENCLAVES enclave "a" target is "vsock:2:5000" (environment), want`,
+		`SIGNER_ENCLAVES enclave "a" ID is "a" (environment), want an ID that no other enclave has`,
+		`SIGNER_ENCLAVES enclave "c d" ID is "c d" (environment), want`,
 	} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("%s is not in\n%s", want, log.String())
@@ -155,8 +160,63 @@ func TestEnclavesHaveToBeNamedOnce(t *testing.T) {
 	}
 	log.Reset()
 	if code := run(context.Background(), []string{"-enclaves", "a"}, env(envEnclaves, "a=unix:/a"), &out, &log); code != 2 ||
-		!strings.Contains(log.String(), `-enclaves: "a" is not valid`) {
+		!strings.Contains(log.String(), `-enclaves entry 1 is "a", want ID=target`) {
 		t.Errorf("exit code %d: %s", code, log.String())
+	}
+}
+
+func TestTheFileWinsOverTheFlagAndTheFlagOverTheEnvironment(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pool.env")
+	targetOf := func(content string, args ...string) string {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := parse(append(args, "-config", file), env(envEnclaves, "e=unix:/environment", envMinConns, "4"), io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := strings.Count(content, "24") * 24; want > 0 && s.pool.MinConns != want || want == 0 && s.pool.MinConns != 4 {
+			t.Errorf("%q: %d connections", content, s.pool.MinConns)
+		}
+		return s.pool.Enclaves[0].Target
+	}
+	if got := targetOf(""); got != "unix:/environment" {
+		t.Error(got)
+	}
+	if got := targetOf("", "-enclaves", "e=unix:/flag"); got != "unix:/flag" {
+		t.Error(got)
+	}
+	if got := targetOf("SIGN_CONN_POOL_MIN=24\nSIGNER_ENCLAVES=e=unix:/file\n", "-enclaves", "e=unix:/flag"); got != "unix:/file" {
+		t.Error(got)
+	}
+	var out, log bytes.Buffer
+	bad := filepath.Join(t.TempDir(), "missing")
+	code := run(context.Background(), []string{"-config", bad, "-routing", "no"}, env(), &out, &log)
+	if code != 2 || !strings.Contains(log.String(), "-config: ") || !strings.Contains(log.String(), bad) ||
+		!strings.Contains(log.String(), "-routing: ") {
+		t.Errorf("exit code %d: %s", code, log.String())
+	}
+}
+
+// docs/config/enclave-config.md is held to the code by the tests of pool/envconfig.
+func TestTheHelpNamesEveryVariable(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/config/enclave-config.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile("(?m)^\\| `SIGN_CONN_POOL(_[A-Z_]+)`").FindAllSubmatch(doc, -1)
+	if len(names) < 20 {
+		t.Fatalf("%d variables found", len(names))
+	}
+	said := strings.Fields(help)
+	for _, n := range names {
+		if !slices.Contains(said, string(n[1])) {
+			t.Errorf("the help does not name SIGN_CONN_POOL%s", n[1])
+		}
+	}
+	if !slices.Contains(said, "docs/config/enclave-config.md") {
+		t.Error("the help does not say where they are described")
 	}
 }
 

@@ -6,30 +6,31 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/enclavepool/enclavepool/examples/internal/gateway"
 	"github.com/enclavepool/enclavepool/pool"
+	"github.com/enclavepool/enclavepool/pool/envconfig"
 	"github.com/enclavepool/enclavepool/routing"
 )
 
-// The environment variables that are read.
-const (
-	envEnclaves = "SIGNER_ENCLAVES"
-	envMinConns = "SIGN_CONN_POOL_MIN"
-	envMaxConns = "SIGN_CONN_POOL_MAX"
-	envHealth   = "SIGN_CONN_POOL_HEALTH_TIMEOUT"
-)
+// envEnclaves is the variable in whose place -enclaves stands.
+const envEnclaves = "SIGNER_ENCLAVES"
 
 const help = `usage: gateway [flags]
 
-Environment:
-  SIGNER_ENCLAVES                the enclaves, such as a=vsock:16:5000,b=unix:/run/b.sock; -enclaves overrides it
-  SIGN_CONN_POOL_MIN             connections kept to each enclave (default 16)
-  SIGN_CONN_POOL_MAX             connections an enclave may have (default 32)
-  SIGN_CONN_POOL_HEALTH_TIMEOUT  time that a health probe has; longer on a machine that is slow (default 50ms)
+Variables, in the environment or in the file of -config:
+  SIGNER_ENCLAVES  the enclaves, such as a=vsock:16:5000,b=unix:/run/b.sock;min=8;max=16
+  SIGN_CONN_POOL_… how to keep connected to them:
+    connections    _MIN _MAX _MAX_CONCURRENT_STREAMS _MAX_CONN_AGE _DIAL_TIMEOUT
+    callers        _MAX_WAITERS _ACQUIRE_TIMEOUT _REQUEST_TIMEOUT
+    keepalive      _KEEPALIVE_TIME _KEEPALIVE_TIMEOUT _KEEPALIVE_PERMIT_WITHOUT_STREAM
+    reconnecting   _BACKOFF_INITIAL _BACKOFF_MAX _BACKOFF_MULTIPLIER _BACKOFF_JITTER _BACKOFF_BUDGET
+    health probes  _HEALTH_INTERVAL _HEALTH_TIMEOUT _HEALTH_FAILURE_THRESHOLD _HEALTH_COOLDOWN _HEALTH_DISABLED
+The file wins over the environment, is read every second and on SIGHUP, and a change is applied while calls go on; one that
+is not valid changes nothing, and the log says why. docs/config/enclave-config.md has unit, default and range of each.
 
 Addresses are host:port or unix:/path. HTTP serves:
   POST /v1/keys              make a key: {"key_id":"k","algorithm":"ED25519"}, both may be left out
@@ -48,6 +49,8 @@ type settings struct {
 	level        slog.Level
 	transport    gateway.Transport
 	selector     routing.Selector
+	config       string   // the file or folder that is followed; empty: none
+	environ      []string // what its values win over
 	pool         pool.Config
 }
 
@@ -58,12 +61,14 @@ func invalid(name, value, want string) error {
 
 // parse reads flags and environment. Help goes to stdout and is then the error flag.ErrHelp. Any other error joins one
 // for every setting that is not valid; a flag that does not exist hides the others, since nobody knows where it ends.
-func parse(args []string, getenv func(string) string, stdout io.Writer) (settings, error) {
+func parse(args, environ []string, stdout io.Writer) (settings, error) {
 	fs := flag.NewFlagSet("gateway", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // the caller prints the error; the parser would print it as well
 	fs.Usage = func() {}
 	// All are read as text, so that one bad value does not end the parsing.
-	enclaves := fs.String("enclaves", "", "the enclaves, as in "+envEnclaves)
+	config := fs.String("config", "", "file with a line NAME=value for each variable, or folder with a file for each,\n"+
+		"as Kubernetes mounts a ConfigMap; it is followed")
+	enclaves := fs.String("enclaves", "", "the enclaves, in the place of "+envEnclaves+" in the environment")
 	listen := fs.String("listen", "127.0.0.1:9090", "address for gRPC")
 	web := fs.String("http", "127.0.0.1:8080", "address for HTTP")
 	level := fs.String("log-level", "info", "debug, info, warn or error")
@@ -79,7 +84,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (setting
 		}
 		return settings{}, err
 	}
-	s := settings{listen: *listen, http: *web, pool: pool.DefaultConfig()}
+	s := settings{listen: *listen, http: *web, config: *config, environ: environ}
 	var errs []error
 	if fs.NArg() > 0 {
 		errs = append(errs, invalid("arguments", strings.Join(fs.Args(), " "), "none"))
@@ -102,88 +107,38 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (setting
 	if s.drainTimeout, err = time.ParseDuration(*drain); err != nil || s.drainTimeout < 0 {
 		errs = append(errs, invalid("-drain-timeout", *drain, "a duration of 0 or more, such as 10s"))
 	}
-	s.pool.MinConns, err = count(getenv, envMinConns, s.pool.MinConns)
-	errs = append(errs, err)
-	s.pool.MaxConns, err = count(getenv, envMaxConns, s.pool.MaxConns)
-	errs = append(errs, err)
-	if text := getenv(envHealth); text != "" {
-		// Whether it is in range is for the pool to say.
-		if d, err := time.ParseDuration(text); err != nil {
-			errs = append(errs, invalid(envHealth, text, "a duration, such as 50ms"))
-		} else {
-			s.pool.Health.Timeout = d
-		}
+	if *enclaves != "" {
+		s.environ = slices.DeleteFunc(slices.Clone(environ), func(v string) bool { return strings.HasPrefix(v, envEnclaves+"=") })
+		s.environ = append(s.environ, envEnclaves+"="+*enclaves)
 	}
-	name, list := "-enclaves", *enclaves
-	if list == "" {
-		name, list = envEnclaves, getenv(envEnclaves)
+	s.pool, err = envconfig.Load(s.environ, s.config)
+	for _, err := range unjoin(err) {
+		errs = append(errs, named(err, *enclaves != ""))
 	}
-	s.pool.Enclaves, err = gateway.ParseEnclaves(list)
-	if err != nil {
-		errs = append(errs, fmt.Errorf("%s: %q is not valid: %w", name, list, err))
-	}
-	errs = append(errs, checkPool(s.pool, name)...)
 	return s, errors.Join(errs...)
 }
 
-// count reads a number from the environment. Whether it is in range is for the pool to say.
-func count(getenv func(string) string, name string, byDefault int) (int, error) {
-	text := getenv(name)
-	if text == "" {
-		return byDefault, nil
+// named gives what is wrong with the pool's settings the name that its author has used.
+func named(err error, byFlag bool) error {
+	var e *envconfig.Error
+	switch {
+	case !errors.As(err, &e): // the file cannot be read
+		return fmt.Errorf("-config: %w", err)
+	case byFlag && e.Name == envEnclaves && e.Where == "environment":
+		renamed := *e
+		renamed.Name, renamed.Where = "-enclaves", ""
+		return &renamed
 	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		return byDefault, invalid(name, text, "a whole number")
-	}
-	return n, nil
-}
-
-// checkPool returns what the pool finds wrong with cfg, under the names that the user knows, and starts nothing: a
-// pool that is asked for with one setting known to be wrong reports the others and stays nil.
-func checkPool(cfg pool.Config, enclavesName string) []error {
-	cfg.DialTimeout = 0 // known to be wrong
-	_, err := pool.New(cfg)
-	var errs []error
-	for _, err := range unjoin(err) {
-		var f *pool.FieldError
-		if !errors.As(err, &f) {
-			errs = append(errs, err)
-			continue
-		}
-		value := fmt.Sprint(f.Value)
-		switch {
-		case f.Field == "DialTimeout", f.Field == "Enclaves" && len(cfg.Enclaves) == 0: // ours, and reported already
-		case f.Field == "MinConns":
-			errs = append(errs, invalid(envMinConns, value, f.Want))
-		case f.Field == "Health.Timeout":
-			errs = append(errs, invalid(envHealth, value, f.Want))
-		case f.Field == "MaxConns":
-			errs = append(errs, invalid(envMaxConns, value, strings.ReplaceAll(f.Want, "MinConns", envMinConns)))
-		default:
-			want, _, _ := strings.Cut(f.Want, " (Enclaves[") // the place in a list that the user does not see
-			errs = append(errs, invalid(enclaveSetting(cfg, f.Field, enclavesName), value, want))
-		}
-	}
-	return errs
-}
-
-// enclaveSetting names a field such as Enclaves[2].Target by the enclave's ID in place of its number.
-func enclaveSetting(cfg pool.Config, field, enclavesName string) string {
-	var (
-		i    int
-		name string
-	)
-	if _, err := fmt.Sscanf(field, "Enclaves[%d].%s", &i, &name); err != nil || i >= len(cfg.Enclaves) {
-		return field
-	}
-	return fmt.Sprintf("%s: %s of enclave %q", enclavesName, name, cfg.Enclaves[i].ID)
+	return err
 }
 
 // unjoin returns what errors.Join has joined.
 func unjoin(err error) []error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
 	}
 	return []error{err}
 }

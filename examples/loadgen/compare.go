@@ -13,8 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/enclavepool/enclavepool/examples/internal/gateway"
 	"github.com/enclavepool/enclavepool/examples/internal/load/compare"
+	"github.com/enclavepool/enclavepool/pool/envconfig"
 )
 
 // comparing tells whether the arguments ask for a comparison, which has flags of its own.
@@ -61,7 +61,7 @@ func parseComparison(args []string, stdout io.Writer) (comparison, error) {
 	}
 	if enclaves != "" {
 		var err error
-		if s.Enclaves, err = gateway.ParseEnclaves(enclaves); err != nil {
+		if s.Enclaves, err = envconfig.ParseEnclaves(enclaves); err != nil {
 			f.problems = append(f.problems, fmt.Errorf("-enclaves: %w", err))
 		}
 	}

@@ -21,13 +21,13 @@ const patience = 30 * time.Second
 // openPool opens conns connections to each of so many enclaves, which all
 // listen at target, with the default configuration otherwise. closePool cuts
 // what is still in flight.
-func openPool(ctx context.Context, target string, enclaves, conns, streams int) (p *pool.Pool, closePool func(), err error) {
+func openPool(ctx context.Context, target string, enclaves, conns, streams int, opts ...pool.Option) (p *pool.Pool, closePool func(), err error) {
 	cfg := pool.DefaultConfig()
 	cfg.MinConns, cfg.MaxConns, cfg.MaxConcurrentStreams = conns, conns, streams
 	for i := range enclaves {
 		cfg.Enclaves = append(cfg.Enclaves, pool.Enclave{ID: fmt.Sprintf("enclave-%d", i), Target: target})
 	}
-	p, err = pool.New(cfg, pool.WithLogger(slog.New(slog.DiscardHandler)))
+	p, err = pool.New(cfg, append(opts, pool.WithLogger(slog.New(slog.DiscardHandler)))...)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -59,6 +59,7 @@ func fullPlan() plan {
 func measurements(p plan) []measurement {
 	return []measurement{
 		{"take a slot and give it back", p.admission},
+		{"what metrics add to taking a slot", p.metrics},
 		{"1000 callers, 32 slots", p.contention},
 		{"a unary call of 32 bytes, one after another", p.calls},
 		{"an idle connection, client side", p.idle},

@@ -15,6 +15,7 @@ type options struct {
 	signals  []os.Signal
 	logger   *slog.Logger
 	environ  func() []string
+	result   func(error)
 }
 
 // defaultSignals has SIGHUP, which platforms without it never deliver.
@@ -43,3 +44,8 @@ func WithSignals(signals ...os.Signal) Option { return func(o *options) { o.sign
 func WithEnviron(environ []string) Option {
 	return func(o *options) { o.environ = func() []string { return environ } }
 }
+
+// WithResult has f told whether the pool is at what the file says now: nil after
+// it was applied, else why it is not. f is called by Watch's own goroutine, so it
+// must not wait for long.
+func WithResult(f func(error)) Option { return func(o *options) { o.result = f } }

@@ -29,7 +29,8 @@ import (
 // has been the same in two readings, so a burst of changes is applied once, and
 // nothing half written.
 func Watch(ctx context.Context, path string, apply func(pool.Config) error, opts ...Option) {
-	o := options{interval: time.Second, signals: defaultSignals(), logger: slog.Default(), environ: os.Environ}
+	o := options{interval: time.Second, signals: defaultSignals(), logger: slog.Default(), environ: os.Environ,
+		result: func(error) {}}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -71,6 +72,7 @@ type watcher struct {
 	apply   func(pool.Config) error
 	seen    *string // the content that was last dealt with
 	pending *string // another, seen once
+	outcome error   // what became of it
 	away    string  // why the file could not be read last time; empty: it could
 }
 
@@ -97,6 +99,9 @@ func (w *watcher) look() {
 	if w.away != "" {
 		w.away = ""
 		w.logger.Info("configuration can be read again")
+		if same(s.raw, w.seen) {
+			w.result(w.outcome)
+		}
 	}
 	switch {
 	case same(s.raw, w.seen):
@@ -116,6 +121,8 @@ func (w *watcher) use(s snapshot, trigger string) {
 	if err == nil {
 		err = w.apply(cfg)
 	}
+	w.outcome = err
+	w.result(err)
 	if err != nil {
 		w.logger.Error("configuration rejected, nothing changed", "trigger", trigger, "err", err)
 		return
@@ -129,5 +136,6 @@ func (w *watcher) unreadable(err error) {
 		return
 	}
 	w.away = err.Error()
+	w.result(err)
 	w.logger.Error("configuration cannot be read, nothing changed", "err", err)
 }

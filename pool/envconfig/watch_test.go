@@ -133,6 +133,44 @@ func TestAFileThatIsNotThereAtTheStartIsWaitedFor(t *testing.T) {
 	})
 }
 
+func TestWhetherTheFileIsInEffectIsTold(t *testing.T) {
+	bubble(t, func(t *testing.T, silent envconfig.Option) {
+		told := make(chan error, 10)
+		w, _ := start(t, size(16), silent, envconfig.WithResult(func(err error) { told <- err }))
+		expect := func(what string, want ...bool) {
+			t.Helper()
+			pass(time.Minute)
+			for _, well := range want {
+				if err := <-told; (err == nil) != well {
+					t.Errorf("%s: told %v", what, err)
+				}
+			}
+			if len(told) > 0 {
+				t.Errorf("%s: told more: %v", what, <-told)
+			}
+		}
+		away := func() {
+			t.Helper()
+			if err := os.Remove(w.path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		expect("at the start", true)
+		away()
+		expect("away", false)
+		write(t, w.path, size(16))
+		expect("back as it was", true)
+		write(t, w.path, size(99))
+		expect("not valid", false)
+		away()
+		expect("away", false)
+		write(t, w.path, size(99))
+		expect("back, as wrong as it was", false)
+		write(t, w.path, size(8))
+		expect("valid", true)
+	})
+}
+
 func TestALinkExchangedAsKubernetesDoesIsFollowed(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("needs symbolic links")

@@ -92,6 +92,27 @@ func TestSuccessesAreCountedByWhenTheyEnd(t *testing.T) {
 	}
 }
 
+// What row 17 reloads is not valid exactly where it says so, and has every kind of change.
+func TestEveryTenthReloadIsNotValidAndTheRestChangeEverything(t *testing.T) {
+	r := &reloads{path: filepath.Join(t.TempDir(), "pool.env"), targets: map[string]string{"A": "unix:/a", "A2": "unix:/a2", "B": "unix:/b", "C": "unix:/c"}}
+	bad, sizes, targets, enclaves := 0, map[int]bool{}, map[string]bool{}, map[int]bool{}
+	for i := range 1000 {
+		next := planned(i)
+		cfg, err := r.load(next.lines())
+		if (err != nil) != (len(next.bad) > 0) {
+			t.Errorf("reload %d, %q: %v", i, next.lines(), err)
+		}
+		if err != nil {
+			bad++
+			continue
+		}
+		sizes[cfg.MinConns], targets[cfg.Enclaves[0].Target], enclaves[len(cfg.Enclaves)] = true, true, true
+	}
+	if bad != 100 || len(sizes) != 3 || len(targets) != 2 || len(enclaves) != 2 {
+		t.Errorf("%d not valid, sizes %v, targets %v, enclaves %v", bad, sizes, targets, enclaves)
+	}
+}
+
 func TestUnknownRowsAreRefused(t *testing.T) {
 	err := Config{Rows: []int{1, 9, 99}}.Validate()
 	if err == nil || !strings.Contains(err.Error(), "9 is not valid") || !strings.Contains(err.Error(), "99 is not valid") {

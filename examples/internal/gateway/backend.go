@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -28,9 +29,9 @@ type backend struct {
 	selector routing.Selector
 	newKeys  routing.Selector // for the names that the gateway draws
 	signs    *signs
-	// requestTimeout is for requests that bring no time-out, maxTimeout the longest that one over HTTP or on a stream
-	// may have.
-	requestTimeout, maxTimeout time.Duration
+	// requestTimeout, a time.Duration, is for requests that bring no time-out; a reload may change it.
+	requestTimeout atomic.Int64
+	maxTimeout     time.Duration // the longest that a request over HTTP or on a stream may have
 }
 
 func newBackend(p *pool.Pool, s routing.Selector, t Transport, counts *signs) *backend {
@@ -44,6 +45,14 @@ func newBackend(p *pool.Pool, s routing.Selector, t Transport, counts *signs) *b
 		b.carrier = newWarm(p, b.selector)
 	}
 	return b
+}
+
+// setRequestTimeout sets how long requests have that do not say; 0: as long as they may have.
+func (b *backend) setRequestTimeout(d time.Duration) {
+	if d == 0 {
+		d = b.maxTimeout
+	}
+	b.requestTimeout.Store(int64(d))
 }
 
 // create makes a key in the enclave that its name leads to.
@@ -90,7 +99,7 @@ func (b *backend) withDeadline(ctx context.Context) (context.Context, context.Ca
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, func() {}
 	}
-	return context.WithTimeout(ctx, b.requestTimeout)
+	return context.WithTimeout(ctx, time.Duration(b.requestTimeout.Load()))
 }
 
 // setOut returns a context with the key and the trip, or an error when the time is over before anything was sent.

@@ -78,9 +78,7 @@ func New(cfg Config) (*Gateway, error) {
 	g := &Gateway{log: cfg.Logger, pool: p, metrics: m, health: health.NewServer(), stopping: make(chan struct{})}
 	g.stop = sync.OnceFunc(func() { close(g.stopping) })
 	g.backend = newBackend(p, cfg.Selector, transport, m.signs)
-	if g.backend.requestTimeout = cfg.Pool.RequestTimeout; g.backend.requestTimeout == 0 {
-		g.backend.requestTimeout = maxRequestTimeout
-	}
+	g.backend.setRequestTimeout(cfg.Pool.RequestTimeout)
 	g.grpc = g.newGRPCServer()
 	g.http = &http.Server{
 		Handler:           g.routes(),
@@ -92,6 +90,25 @@ func New(cfg Config) (*Gateway, error) {
 		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	return g, nil
+}
+
+// Update makes cfg the pool's configuration while calls go on, as pool.Pool.Update does: enclaves come, go and move, and
+// requests are routed among those that are there. One that is not valid changes nothing, and the error says why.
+func (g *Gateway) Update(cfg pool.Config) error {
+	if err := g.pool.Update(cfg); err != nil {
+		return err
+	}
+	g.backend.setRequestTimeout(cfg.RequestTimeout)
+	return nil
+}
+
+// Reloaded notes for /metrics whether the configuration as it stands is in effect: err is nil, or says why it is not.
+func (g *Gateway) Reloaded(err error) {
+	in := 1.0
+	if err != nil {
+		in = 0
+	}
+	g.metrics.config.Set(in)
 }
 
 func (g *Gateway) newGRPCServer() *grpc.Server {

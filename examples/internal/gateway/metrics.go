@@ -18,6 +18,7 @@ type metrics struct {
 	provider *sdkmetric.MeterProvider
 	page     http.Handler
 	signs    *signs
+	config   prometheus.Gauge // 1: the configuration as it stands is in effect
 }
 
 func newMetrics() (*metrics, error) {
@@ -31,9 +32,15 @@ func newMetrics() (*metrics, error) {
 	}
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	counts := newSigns()
-	registry.MustRegister(counts.total)
+	config := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "gateway_config_in_effect",
+		Help: "1 while the gateway runs on the configuration as it stands, 0 while that was rejected or cannot be read.",
+	})
+	config.Set(1)
+	registry.MustRegister(counts.total, config)
 	return &metrics{
 		signs:    counts,
+		config:   config,
 		provider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter)),
 		page:     promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 	}, nil

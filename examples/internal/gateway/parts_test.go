@@ -5,35 +5,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-
-	"github.com/enclavepool/enclavepool/pool"
 )
-
-func TestEnclavesAreReadFromAList(t *testing.T) {
-	got, err := ParseEnclaves(" a=vsock:16:5000, b = unix:/run/b=1.sock ")
-	want := []pool.Enclave{{ID: "a", Target: "vsock:16:5000"}, {ID: "b", Target: "unix:/run/b=1.sock"}}
-	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("got %+v, %v", got, err)
-	}
-}
-
-func TestBadEntriesAreAllReported(t *testing.T) {
-	got, err := ParseEnclaves("a=x:1,,vsock:16:5000,=y:2,c=")
-	if len(got) != 1 || err == nil {
-		t.Fatalf("got %+v, %v", got, err)
-	}
-	for _, want := range []string{`entry 2 is ""`, `entry 3 is "vsock:16:5000"`, `entry 4 is "=y:2"`, `entry 5 is "c="`, "id=target"} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q is not in %v", want, err)
-		}
-	}
-	if _, err := ParseEnclaves("  "); err == nil {
-		t.Error("an empty list is no error")
-	}
-}
 
 func TestBudgetLetsATenthMoreThroughInTheLongRun(t *testing.T) {
 	var b budget

@@ -118,7 +118,7 @@ func (b *backend) pass(ctx context.Context, m incoming) (*signerv1.SignStreamRes
 // deadline is when a message has to be answered: after the time that it gives itself, or the time that calls without a
 // deadline have. The stream's own deadline holds besides.
 func (b *backend) deadline(m incoming) (time.Time, error) {
-	timeout := b.requestTimeout
+	timeout := time.Duration(b.requestTimeout.Load())
 	if t := m.message.GetTimeout(); t != nil {
 		if err := t.CheckValid(); err != nil {
 			return time.Time{}, refuse(codes.InvalidArgument, "timeout: %v", err)

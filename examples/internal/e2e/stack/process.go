@@ -103,6 +103,12 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
+// PID is the process's ID.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Signal sends the process a signal.
+func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
+
 // Freeze stops the process where it is (SIGSTOP): its sockets stay open, and it answers nobody. It may go on for a
 // moment after Freeze has returned.
 func (p *Process) Freeze() error { return freeze(p.cmd.Process) }
