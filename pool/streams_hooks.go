@@ -41,9 +41,11 @@ func (e *enclave) addWarm(t *warmSet) {
 func (e *enclave) removeWarm(t *warmSet) {
 	e.mu.Lock()
 	sets := slices.DeleteFunc(slices.Clone(e.warmSets()), func(o *warmSet) bool { return o == t })
-	e.warm.Store(&sets)
+	if len(sets) < len(e.warmSets()) {
+		e.warm.Store(&sets)
+		e.exchanged.Add(t.exchanges())
+	}
 	e.mu.Unlock()
-	e.exchanged.Add(t.exchanges())
 }
 
 // yieldWarm closes one idle stream for somebody who has joined the queue: its

@@ -56,9 +56,14 @@ func serve(ctx context.Context, s settings, log *slog.Logger, stdout io.Writer) 
 	if err != nil {
 		return errors.Join(err, grpcListener.Close(), httpListener.Close())
 	}
+	debug, err := serveDebug(g, s.debug, log)
+	if err != nil {
+		return errors.Join(err, grpcListener.Close(), httpListener.Close(), g.Shutdown(context.Background()))
+	}
+	defer debug.wait()
 	served := make(chan error, 1)
 	go func() { served <- g.Serve(grpcListener, httpListener) }()
-	fmt.Fprintf(stdout, "gateway: gRPC on %s, HTTP on %s\n", where(s.listen, grpcListener), where(s.http, httpListener))
+	fmt.Fprintf(stdout, "gateway: gRPC on %s, HTTP on %s%s\n", where(s.listen, grpcListener), where(s.http, httpListener), debug.said)
 
 	select {
 	case err := <-served:

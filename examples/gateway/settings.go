@@ -38,12 +38,15 @@ Addresses are host:port or unix:/path. HTTP serves:
                              gateway; enclave_id is where a request would be sent now, absent (with a reason) if nowhere
   POST /v1/route             the same for many keys: {"key_ids":["k","l"]}, answered with {"routes":[…]}
   GET  /healthz /readyz /metrics
+With -debug ADDRESS, a listener of its own serves the pool as a live page at /debug/pool (as JSON at /debug/pool?data).
+It asks nobody who they are.
 
 `
 
 // settings are what the flags and the environment say.
 type settings struct {
 	listen, http string
+	debug        string // empty: nowhere
 	drainTimeout time.Duration
 	level        slog.Level
 	transport    gateway.Transport
@@ -66,6 +69,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (setting
 	enclaves := fs.String("enclaves", "", "the enclaves, as in "+envEnclaves)
 	listen := fs.String("listen", "127.0.0.1:9090", "address for gRPC")
 	web := fs.String("http", "127.0.0.1:8080", "address for HTTP")
+	debug := fs.String("debug", "", "address for the status page, at /debug/pool, for operators only; empty: none")
 	level := fs.String("log-level", "info", "debug, info, warn or error")
 	transport := fs.String("transport", "stream", "how requests travel to the enclaves: stream (messages on warm streams) or unary (a call each)")
 	policy := fs.String("routing", "strict", "which enclave serves a key: strict (its owner alone), or spill or spill:n\n"+
@@ -79,12 +83,15 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (setting
 		}
 		return settings{}, err
 	}
-	s := settings{listen: *listen, http: *web, pool: pool.DefaultConfig()}
+	s := settings{listen: *listen, http: *web, debug: *debug, pool: pool.DefaultConfig()}
 	var errs []error
 	if fs.NArg() > 0 {
 		errs = append(errs, invalid("arguments", strings.Join(fs.Args(), " "), "none"))
 	}
-	for _, a := range [][2]string{{"-listen", s.listen}, {"-http", s.http}} {
+	for _, a := range [][2]string{{"-listen", s.listen}, {"-http", s.http}, {"-debug", s.debug}} {
+		if a[0] == "-debug" && a[1] == "" {
+			continue
+		}
 		if err := gateway.CheckAddress(a[1]); err != nil {
 			errs = append(errs, invalid(a[0], a[1], "host:port or unix:/path: "+err.Error()))
 		}

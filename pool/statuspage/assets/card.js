@@ -55,7 +55,7 @@ class Card {
     this.lower = el("div");
     this.chart = new Chart();
     this.last = el("p", "last"), this.lastWhen = el("time"), this.lastWhat = el("span"), this.lastWhy = el("span", "why");
-    this.last.append(this.lastWhen, this.lastWhat, this.lastWhy);
+    this.last.append(this.lastWhat, this.lastWhen, this.lastWhy);
     this.details = el("details");
     this.events = el("ol", "events");
     this.details.append(el("summary", "", "Changes of this enclave’s state"), this.events);
@@ -78,11 +78,12 @@ class Card {
     if (e.cordoned) chips.push("cordoned: no new keys");
     put(this.chips, chips.map(c => " · " + c).join(""));
     this.upper.hidden = this.lower.hidden = !open;
+    this.since.hidden = !open && e.well;
     this.brief.hidden = open;
     this.cause.hidden = !e.cause || !open;
     put(this.cause, e.cause);
     const p99 = e.wait.p99[e.wait.p99.length - 1] ?? -1;
-    put(this.brief, e.healthy_conns + "/" + e.min_conns + " connections · " + rate(e.wait.rate) + "/s · p99 wait " + waited(p99, data.bounds_ms));
+    put(this.brief, plural(e.healthy_conns, "connection", "connections") + " · " + rate(e.wait.rate) + " /s · p99 " + waited(p99, data.bounds_ms));
     this.conns.show(e, data.at, !open);
     if (open) this.showMore(e, data);
   }
@@ -114,7 +115,7 @@ class Card {
   showEvents(e, at) {
     this.last.hidden = !e.last_event;
     if (e.last_event) {
-      put(this.lastWhen, age(at - e.last_event.at) + " ago ");
+      put(this.lastWhen, " " + age(at - e.last_event.at) + " ago");
       put(this.lastWhat, what(e.last_event));
       const why = e.last_event.cause; // said above already when it is why the enclave is as it is
       put(this.lastWhy, why && why !== e.cause ? ": " + why : "");
