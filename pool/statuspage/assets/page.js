@@ -1,7 +1,7 @@
 "use strict";
 // Asks for the picture every second and draws it; says so when nobody answers.
 
-const every = 1000, patience = 4000; // milliseconds
+const every = 1000, patience = 3000; // milliseconds
 const roomy = 12; // so many enclaves have cards with everything; beyond, those that are well are shown in short
 
 const $ = id => document.getElementById(id);
