@@ -184,9 +184,9 @@ func (tb *tab) await(t *testing.T, what, condition string) {
 }
 
 // screen sets how wide the window is, and which colours the reader prefers.
-func (tb *tab) screen(t *testing.T, width, height int64, scheme string) {
+func (tb *tab) screen(t *testing.T, width, height int64, scheme string, options ...chromedp.EmulateViewportOption) {
 	t.Helper()
-	tb.do(t, chromedp.EmulateViewport(width, height), chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+	tb.do(t, chromedp.EmulateViewport(width, height, options...), chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 			Features: []*emulation.MediaFeature{
 				{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
