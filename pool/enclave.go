@@ -108,14 +108,15 @@ func (cfg Config) settings() *settings {
 func newEnclave(cfg Config, ec Enclave, p *Pool) (*enclave, error) {
 	least, most := cfg.sizes(ec)
 	opts := &p.opts
+	rec := p.record(ec.ID)
 	e := &enclave{
-		record:        p.record(ec.ID),
+		record:        rec,
 		id:            ec.ID,
 		target:        ec.Target,
 		authority:     ec.authority(),
 		opts:          opts,
 		log:           opts.logger.With("enclave_id", ec.ID),
-		metrics:       p.metrics.forEnclave(ec.ID),
+		metrics:       p.metrics.forEnclave(ec.ID, rec),
 		events:        &p.events,
 		views:         &p.views,
 		configWaits:   strings.Contains(opts.serviceConfig, "waitForReady"),

@@ -159,9 +159,10 @@ type enclaveMetrics struct {
 	resets   [resetCodes][]metric.ObserveOption
 	attempts [len(attemptResults)][]metric.ObserveOption
 	probes   [health.Results][]metric.ObserveOption
+	waits    *waitTally // for Stats; the enclave's record has it
 }
 
-func (m *metrics) forEnclave(id string) *enclaveMetrics {
+func (m *metrics) forEnclave(id string, r *record) *enclaveMetrics {
 	enclave := attribute.String("enclave_id", id)
 	observe := func(more ...attribute.KeyValue) []metric.ObserveOption {
 		return []metric.ObserveOption{metric.WithAttributeSet(attribute.NewSet(append(more, enclave)...))}
@@ -173,6 +174,7 @@ func (m *metrics) forEnclave(id string) *enclaveMetrics {
 		record:  []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(enclave))},
 		observe: observe(),
 		states:  map[string][]metric.ObserveOption{},
+		waits:   &r.waits,
 	}
 	for _, s := range []string{breaker.Healthy.String(), breaker.Degraded.String(), breaker.Draining.String(), stateExhausted} {
 		em.states[s] = observe(attribute.String("state", s))
@@ -197,6 +199,9 @@ func (m *metrics) forEnclave(id string) *enclaveMetrics {
 // gave up. One that was turned away at once is not recorded: it is counted as
 // exhausted.
 func (m *enclaveMetrics) acquired(ctx context.Context, waited time.Duration) {
+	if waited > 0 {
+		m.waits.add(waited)
+	}
 	m.wait.Record(ctx, milliseconds(waited), m.record...)
 }
 

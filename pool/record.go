@@ -18,6 +18,8 @@ type record struct {
 	attempts                                [len(attemptResults)]atomic.Uint64
 	probes                                  [health.Results]atomic.Uint64 // by result
 	retired                                 atomic.Uint64                 // slots ever reserved on connections no longer open
+	exchanged                               atomic.Uint64                 // exchanges ever begun on streams of sets that have gone
+	waits                                   waitTally
 }
 
 // record returns that of an ID. New and Update alone call it, one at a time.

@@ -22,10 +22,11 @@ import (
 func newBareEnclave(limits ...uint32) *enclave {
 	m := &metrics{}
 	m.wait, _ = noop.Meter{}.Float64Histogram("")
+	r := &record{}
 	e := &enclave{
 		id:      "bare",
-		record:  &record{},
-		metrics: m.forEnclave("bare"),
+		record:  r,
+		metrics: m.forEnclave("bare", r),
 		news:    make(chan struct{}),
 		began:   time.Now(),
 	}

@@ -20,6 +20,9 @@ type EnclaveStats struct {
 	State breaker.State
 	Since time.Time
 	Cause error
+	// Full: every slot is taken and there can be no more of them, which
+	// conn_pool_state calls exhausted.
+	Full bool
 	// Cordoned and Epoch are as in the View.
 	Cordoned bool
 	Epoch    uint64
@@ -35,6 +38,14 @@ type EnclaveStats struct {
 	// replaced a lost one, StreamResets the RST_STREAM frames received other
 	// than NO_ERROR, Ejections connections taken out by failed health probes.
 	Acquires, Exhausted, Dials, Reconnects, StreamResets, Ejections uint64
+	// IdleStreams are the slots in InFlight that warm streams hold while nobody
+	// uses them, and give up when a caller would have to wait.
+	IdleStreams int
+	// Waits counts callers by how long they waited for a slot or for a warm
+	// stream, repetitions of exchanges included. It only grows, but for the
+	// count of those who did not wait: that is worked out from the others and
+	// may be a few off.
+	Waits WaitCounts
 	// Connections are those open, by index.
 	Connections []ConnStats
 	// Leases are those out, oldest first; nil without WithLeaseTracking.
@@ -49,8 +60,9 @@ type ConnStats struct {
 	// State is Healthy while callers may use it, Draining while it only
 	// finishes what it has, Degraded otherwise.
 	State breaker.State
-	// InFlight counts the slots in use, Limit how many may be.
-	InFlight, Limit int
+	// InFlight counts the slots in use, Limit how many may be; IdleStreams of
+	// those in use are held by warm streams that nobody uses.
+	InFlight, Limit, IdleStreams int
 	// AdvertisedLimit is the server's SETTINGS_MAX_CONCURRENT_STREAMS; −1: it
 	// has set none.
 	AdvertisedLimit int64
@@ -74,7 +86,7 @@ func (e *enclave) stats() EnclaveStats {
 	st := e.status.Load()
 	admitted, open := *e.admitted.Load(), *e.open.Load()
 	s := EnclaveStats{
-		State: st.state, Since: st.since, Cause: st.cause,
+		State: st.state, Since: st.since, Cause: st.cause, Full: e.full.Load(),
 		Cordoned: e.cordoned.Load(), Epoch: st.epoch,
 		MinConns: int(e.minConns.Load()), MaxConns: int(e.maxConns.Load()),
 		Conns: len(open), HealthyConns: len(admitted),
@@ -82,15 +94,18 @@ func (e *enclave) stats() EnclaveStats {
 		Reconnects: e.reconnects.Load(), StreamResets: e.streamResets(),
 		Connections: make([]ConnStats, 0, len(open)),
 	}
-	now := time.Now()
+	now, idle := time.Now(), e.idleByConn()
 	for _, c := range open {
 		cs := c.stats(now)
+		cs.IdleStreams = min(idle[c], cs.InFlight)
+		s.IdleStreams += cs.IdleStreams
 		if cs.State == breaker.Healthy {
 			s.Capacity += cs.Limit
 		}
 		s.Connections = append(s.Connections, cs)
 	}
 	s.Acquires, s.InFlight = e.acquires(), e.inFlight()
+	s.Waits = e.waits.counts(s.Acquires + e.exchanged.Load() + e.exchanges())
 	slices.SortFunc(s.Connections, func(a, b ConnStats) int { return a.Index - b.Index })
 	e.mu.Lock()
 	s.Waiters = e.queue.len()

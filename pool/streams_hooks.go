@@ -42,7 +42,10 @@ func (e *enclave) addWarm(t *warmSet) {
 func (e *enclave) removeWarm(t *warmSet) {
 	e.mu.Lock()
 	sets := slices.DeleteFunc(slices.Clone(e.warmSets()), func(o *warmSet) bool { return o == t })
-	e.warm.Store(&sets)
+	if len(sets) < len(e.warmSets()) {
+		e.warm.Store(&sets)
+		e.exchanged.Add(t.exchanges())
+	}
 	e.mu.Unlock()
 }
 
@@ -83,6 +86,23 @@ func (e *enclave) exchanges() uint64 {
 		n += t.exchanges()
 	}
 	return n
+}
+
+// idleByConn is idleWarm for each connection.
+func (e *enclave) idleByConn() map[*conn]int {
+	sets := e.warmSets()
+	if len(sets) == 0 {
+		return nil
+	}
+	idle := make(map[*conn]int)
+	for _, t := range sets {
+		t.mu.Lock()
+		for _, s := range t.idle {
+			idle[s.lease.conn.Load()]++
+		}
+		t.mu.Unlock()
+	}
+	return idle
 }
 
 // countIdle notes for every connection how many idle streams it carries: they

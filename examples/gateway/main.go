@@ -66,9 +66,14 @@ func serve(ctx context.Context, s settings, log *slog.Logger, stdout io.Writer) 
 		defer close(following)
 		envconfig.Watch(follow, s.config, g.Update, watching(s, log, g.Reloaded)...)
 	}()
+	debug, err := serveDebug(g, s.debug, log)
+	if err != nil {
+		return errors.Join(err, grpcListener.Close(), httpListener.Close(), g.Shutdown(context.Background()))
+	}
+	defer debug.wait()
 	served := make(chan error, 1)
 	go func() { served <- g.Serve(grpcListener, httpListener) }()
-	fmt.Fprintf(stdout, "gateway: gRPC on %s, HTTP on %s\n", where(s.listen, grpcListener), where(s.http, httpListener))
+	fmt.Fprintf(stdout, "gateway: gRPC on %s, HTTP on %s%s\n", where(s.listen, grpcListener), where(s.http, httpListener), debug.said)
 
 	select {
 	case err := <-served:

@@ -65,14 +65,14 @@ func TestGatewayServesBothSidesAndStopsCleanly(t *testing.T) {
 	out, in := io.Pipe()
 	code := make(chan int, 1)
 	var log bytes.Buffer
-	grpcPath, httpPath := filepath.Join(dir, "g"), filepath.Join(dir, "h")
+	grpcPath, httpPath, debugPath := filepath.Join(dir, "g"), filepath.Join(dir, "h"), filepath.Join(dir, "d")
 	go func() {
 		defer in.Close()
-		code <- run(ctx, []string{"-listen", "unix:" + grpcPath, "-http", "unix:" + httpPath, "-drain-timeout", "5s"},
+		code <- run(ctx, []string{"-listen", "unix:" + grpcPath, "-http", "unix:" + httpPath, "-debug", "unix:" + debugPath, "-drain-timeout", "5s"},
 			env(envEnclaves, "a="+target, envMinConns, "2", envMaxConns, "3"), in, &log)
 	}()
 	line, err := bufio.NewReader(out).ReadString('\n')
-	if want := "gateway: gRPC on unix:" + grpcPath + ", HTTP on unix:" + httpPath + "\n"; line != want {
+	if want := "gateway: gRPC on unix:" + grpcPath + ", HTTP on unix:" + httpPath + ", debug on unix:" + debugPath + "\n"; line != want {
 		t.Fatalf("said %q, %v, want %q; log:\n%s", line, err, want, log.String())
 	}
 
@@ -96,21 +96,26 @@ func TestGatewayServesBothSidesAndStopsCleanly(t *testing.T) {
 	if err := signer.Verify(sig.GetAlgorithm(), key.GetPublicKey(), digest, sig.GetSignature()); err != nil {
 		t.Error(err)
 	}
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", httpPath)
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", map[string]string{"gateway:80": httpPath, "debug:80": debugPath}[address])
 	}}
 	defer transport.CloseIdleConnections()
-	res, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Get("http://gateway/healthz")
-	if err != nil || res.StatusCode != http.StatusOK {
-		t.Fatal(res, err)
+	for url, want := range map[string]int{
+		"http://gateway/healthz": 200, "http://gateway/debug/pool": 404, "http://debug/debug/pool": 200, "http://debug/debug/pool?data": 200,
+		"http://debug/healthz": 404,
+	} {
+		res, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Get(url)
+		if err != nil || res.StatusCode != want {
+			t.Fatal(url, res, err)
+		}
+		res.Body.Close()
 	}
-	res.Body.Close()
 
 	stop()
 	if c := <-code; c != 0 {
 		t.Errorf("exit code %d; log:\n%s", c, log.String())
 	}
-	for _, path := range []string{grpcPath, httpPath} {
+	for _, path := range []string{grpcPath, httpPath, debugPath} {
 		if _, err := os.Stat(path); !os.IsNotExist(err) {
 			t.Errorf("%s was left behind (%v)", path, err)
 		}
@@ -120,7 +125,7 @@ func TestGatewayServesBothSidesAndStopsCleanly(t *testing.T) {
 func TestBadSettingsAreAllReportedWithNameValueAndWhatIsValid(t *testing.T) {
 	var out, log bytes.Buffer
 	code := run(context.Background(), []string{"-listen", "nowhere", "-http", "host:99999", "-log-level", "loud",
-		"-drain-timeout", "-3s", "-transport", "pigeon", "-routing", "spill:none", "extra"},
+		"-drain-timeout", "-3s", "-transport", "pigeon", "-routing", "spill:none", "-debug", "6060", "extra"},
 		env(envEnclaves, "a=vsock:2:5000,b,a=unix:/run/b.sock,c d=unix:/c", envMinConns, "many", envMaxConns, "few",
 			envHealth, "0s", "SIGN_CONN_POOL_MXA", "3"), &out, &log)
 	if code != 2 || out.Len() != 0 {
@@ -133,6 +138,7 @@ func TestBadSettingsAreAllReportedWithNameValueAndWhatIsValid(t *testing.T) {
 		`-drain-timeout: "-3s" is not valid`,
 		`-transport: "pigeon" is not valid: want stream or unary`,
 		`-routing: "spill:none" is not valid: want strict, spill or spill:n`,
+		`-debug: "6060" is not valid: want host:port or unix:/path`,
 		`arguments: "extra" is not valid: want none`,
 		`SIGN_CONN_POOL_MIN is "many" (environment), want a whole number`,
 		`SIGN_CONN_POOL_MAX is "few" (environment), want a whole number`,
@@ -228,7 +234,7 @@ func TestDefaultsAreThePools(t *testing.T) {
 	want := pool.DefaultConfig()
 	if s.pool.MinConns != want.MinConns || s.pool.MaxConns != want.MaxConns || s.pool.DialTimeout != want.DialTimeout ||
 		s.listen != "127.0.0.1:9090" || s.http != "127.0.0.1:8080" || s.drainTimeout != 10*time.Second ||
-		s.transport != gateway.Stream || s.selector == nil {
+		s.transport != gateway.Stream || s.selector == nil || s.debug != "" {
 		t.Errorf("%+v", s)
 	}
 	s, err = parse(nil, env(envEnclaves, "a=vsock:16:5000", envMinConns, "1", envMaxConns, "1", envHealth, "3s"), io.Discard)
@@ -243,6 +249,7 @@ func TestGatewayFailsWithExitCode1WhenItCannotListen(t *testing.T) {
 	for _, args := range [][]string{
 		{"-listen", "unix:" + filepath.Join(dir, "missing", "s")},
 		{"-listen", "unix:" + filepath.Join(dir, "s"), "-http", "unix:" + filepath.Join(dir, "missing", "s")},
+		{"-listen", "unix:" + filepath.Join(dir, "s"), "-http", "unix:" + filepath.Join(dir, "h"), "-debug", "unix:" + filepath.Join(dir, "missing", "s")},
 	} {
 		if code := run(context.Background(), args, env(envEnclaves, "a=unix:/a"), &out, &log); code != 1 || !strings.Contains(log.String(), "missing") {
 			t.Errorf("exit code %d: %s", code, log.String())

@@ -39,12 +39,15 @@ Addresses are host:port or unix:/path. HTTP serves:
                              gateway; enclave_id is where a request would be sent now, absent (with a reason) if nowhere
   POST /v1/route             the same for many keys: {"key_ids":["k","l"]}, answered with {"routes":[…]}
   GET  /healthz /readyz /metrics
+With -debug ADDRESS, a listener of its own serves the pool as a live page at /debug/pool (as JSON at /debug/pool?data).
+It asks nobody who they are.
 
 `
 
 // settings are what the flags and the environment say.
 type settings struct {
 	listen, http string
+	debug        string // empty: nowhere
 	drainTimeout time.Duration
 	level        slog.Level
 	transport    gateway.Transport
@@ -71,6 +74,7 @@ func parse(args, environ []string, stdout io.Writer) (settings, error) {
 	enclaves := fs.String("enclaves", "", "the enclaves, in the place of "+envEnclaves+" in the environment")
 	listen := fs.String("listen", "127.0.0.1:9090", "address for gRPC")
 	web := fs.String("http", "127.0.0.1:8080", "address for HTTP")
+	debug := fs.String("debug", "", "address for the status page, at /debug/pool, for operators only; empty: none")
 	level := fs.String("log-level", "info", "debug, info, warn or error")
 	transport := fs.String("transport", "stream", "how requests travel to the enclaves: stream (messages on warm streams) or unary (a call each)")
 	policy := fs.String("routing", "strict", "which enclave serves a key: strict (its owner alone), or spill or spill:n\n"+
@@ -84,12 +88,15 @@ func parse(args, environ []string, stdout io.Writer) (settings, error) {
 		}
 		return settings{}, err
 	}
-	s := settings{listen: *listen, http: *web, config: *config, environ: environ}
+	s := settings{listen: *listen, http: *web, debug: *debug, config: *config, environ: environ}
 	var errs []error
 	if fs.NArg() > 0 {
 		errs = append(errs, invalid("arguments", strings.Join(fs.Args(), " "), "none"))
 	}
-	for _, a := range [][2]string{{"-listen", s.listen}, {"-http", s.http}} {
+	for _, a := range [][2]string{{"-listen", s.listen}, {"-http", s.http}, {"-debug", s.debug}} {
+		if a[0] == "-debug" && a[1] == "" {
+			continue
+		}
 		if err := gateway.CheckAddress(a[1]); err != nil {
 			errs = append(errs, invalid(a[0], a[1], "host:port or unix:/path: "+err.Error()))
 		}

@@ -47,6 +47,18 @@ envconfig_border() {
 	return $wrong
 }
 
+# The page is for programs that serve HTTP: nobody else of the library knows of it, and no other package of ours imports
+# net/http. (gRPC does, so the graph of dependencies cannot tell.)
+statuspage_border() {
+	local us=$module_path wrong=0
+	GOWORK=off go list -f '{{join .Imports "\n"}}' ./pool/statuspage | grep -vxE "$us/(pool|breaker)" |
+		no_match '\.' "pool/statuspage imports what it must not know" || wrong=1
+	GOWORK=off go list -f '{{$p := .ImportPath}}{{range .Imports}}{{$p}} imports {{.}}{{"\n"}}{{end}}' ./... |
+		grep -v "^$us/pool/statuspage imports" |
+		no_match " imports (net/http|$us/pool/statuspage)$" "net/http and pool/statuspage are for programs, not for the library" || wrong=1
+	return $wrong
+}
+
 package_borders() {
 	local us=$module_path wrong=0
 	local grpc='^google\.golang\.org/grpc(/|$)'
@@ -61,6 +73,7 @@ package_borders() {
 	forbid internal/target "$grpc" || wrong=1
 	forbid internal/h2tap "^$us/pool(/|$)" || wrong=1
 	envconfig_border || wrong=1
+	statuspage_border || wrong=1
 	return $wrong
 }
 

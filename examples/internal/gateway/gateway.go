@@ -46,6 +46,7 @@ type Gateway struct {
 	health   *health.Server
 	grpc     *grpc.Server
 	http     *http.Server
+	debug    *http.Server
 	stopping chan struct{}
 	stop     func() // closes stopping
 }
@@ -80,6 +81,7 @@ func New(cfg Config) (*Gateway, error) {
 	g.backend = newBackend(p, cfg.Selector, transport, m.signs)
 	g.backend.setRequestTimeout(cfg.Pool.RequestTimeout)
 	g.grpc = g.newGRPCServer()
+	g.debug = newDebugServer(cfg.Logger)
 	g.http = &http.Server{
 		Handler:           g.routes(),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -207,6 +209,7 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 	if err := g.http.Shutdown(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("HTTP requests in flight were cut: %w", err), g.http.Close())
 	}
-	errs = append(errs, g.pool.Close(ctx), g.metrics.close(context.Background()))
+	// The status page goes last, so that it shows the rest.
+	errs = append(errs, g.pool.Close(ctx), g.metrics.close(context.Background()), g.debug.Close())
 	return errors.Join(errs...)
 }

@@ -16,8 +16,8 @@ import (
 
 // Gateway is a running gateway.
 type Gateway struct {
-	// GRPC and HTTP are the addresses it listens on, as host:port.
-	GRPC, HTTP string
+	// GRPC and HTTP are the addresses it listens on, as host:port; Debug is that of the status page, "" without -debug.
+	GRPC, HTTP, Debug string
 
 	web *http.Client
 	*Process
@@ -38,7 +38,7 @@ func startGateway(ctx context.Context, name, program, dir string, enclaves []*En
 		Transport: &http.Transport{DisableKeepAlives: true}}} // the gateway waits for open ones when it stops
 	line, err := p.ready(ctx)
 	if err == nil {
-		g.GRPC, g.HTTP, err = addresses(line)
+		g.GRPC, g.HTTP, g.Debug, err = addresses(line)
 	}
 	if err != nil {
 		p.Kill()
@@ -48,11 +48,12 @@ func startGateway(ctx context.Context, name, program, dir string, enclaves []*En
 }
 
 // addresses reads the line by which the gateway says where it listens.
-func addresses(line string) (grpc, http string, err error) {
+func addresses(line string) (grpc, http, debug string, err error) {
+	line, debug, _ = strings.Cut(strings.TrimSpace(line), ", debug on ")
 	if _, err := fmt.Sscanf(strings.ReplaceAll(line, ",", ""), "gateway: gRPC on %s HTTP on %s", &grpc, &http); err != nil {
-		return "", "", fmt.Errorf("gateway said %q, want its addresses: %w", line, err)
+		return "", "", "", fmt.Errorf("gateway said %q, want its addresses: %w", line, err)
 	}
-	return grpc, http, nil
+	return grpc, http, debug, nil
 }
 
 // Dial returns a connection to the gateway's gRPC listener.

@@ -94,11 +94,13 @@ func TestTransportIsVsockWhereThisMachineHasItAndUnixElsewhere(t *testing.T) {
 }
 
 func TestGatewaySaysWhereItListens(t *testing.T) {
-	grpc, http, err := addresses("gateway: gRPC on 127.0.0.1:1, HTTP on [::1]:2")
-	if grpc != "127.0.0.1:1" || http != "[::1]:2" || err != nil {
-		t.Errorf("%s, %s, %v", grpc, http, err)
+	for end, want := range map[string]string{"": "", ", debug on [::1]:3\n": "[::1]:3"} {
+		grpc, http, debug, err := addresses("gateway: gRPC on 127.0.0.1:1, HTTP on [::1]:2" + end)
+		if grpc != "127.0.0.1:1" || http != "[::1]:2" || debug != want || err != nil {
+			t.Errorf("%s, %s, %s, %v", grpc, http, debug, err)
+		}
 	}
-	if _, _, err := addresses("hello"); err == nil {
+	if _, _, _, err := addresses("hello"); err == nil {
 		t.Error("took another line")
 	}
 }
