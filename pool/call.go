@@ -57,7 +57,7 @@ func (c *call) Value(key any) any {
 // can.
 func (c *call) Pick() (*lb.Conn, error) {
 	conn := c.lease.conn.Load()
-	if c.attempts.Add(1) == 1 && conn.ready.Load() {
+	if c.attempts.Add(1) == 1 && conn.usable() {
 		return conn.sub, nil
 	}
 	if !c.lease.enclave().configRetries {
@@ -108,7 +108,7 @@ func (e *enclave) relocate(c *call, old *conn) (*lb.Conn, error) {
 			e.release(old)
 			return conn.sub, nil
 		}
-		if old.ready.Load() {
+		if old.usable() {
 			return old.sub, nil
 		}
 	}
@@ -123,7 +123,7 @@ func (e *enclave) relocate(c *call, old *conn) (*lb.Conn, error) {
 		return nil, c.strandErr
 	case c.stranded: // it was served
 		c.stranded = false
-		if old = c.lease.conn.Load(); old.ready.Load() {
+		if old = c.lease.conn.Load(); old.usable() {
 			return old.sub, nil
 		}
 	}

@@ -141,9 +141,15 @@ func (c *conn) limitLocked() uint32 {
 	return uint32(max(1, limit>>c.enclave.ramp.Load()))
 }
 
+// usable tells whether a call may be sent on the connection. gRPC takes a moment
+// to see that a socket is closed, and until then repeats on it, without a pause,
+// whatever it could not send there: so it must not be named to gRPC any more.
+func (c *conn) usable() bool { return c.ready.Load() && !c.closed.Load() }
+
 // cut closes the connection under gRPC's feet, below any TLS: whatever waits
 // for a frozen peer fails at once.
 func (c *conn) cut() {
+	c.closed.Store(true)
 	c.mu.Lock()
 	raw := c.raw
 	c.mu.Unlock()
@@ -211,5 +217,6 @@ func (c *conn) Closed(err error) {
 	}
 	c.note(lateRejection(err))
 	c.closed.Store(true)
+	c.deny() // gRPC will say so too, a moment later
 	c.enclave.keeper.post(func(k *keeper) { k.gone(c) })
 }

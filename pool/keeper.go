@@ -300,9 +300,13 @@ func (k *keeper) stepOutage(now time.Time, next *alarm) {
 	})
 }
 
-// gone forgets a connection whose socket is closed.
+// gone forgets a connection whose socket is closed. gRPC says later, and by way
+// of a queue of its own, that it is lost.
 func (k *keeper) gone(c *conn) {
 	c.gone = true
+	if c == c.place.conn {
+		k.lose(c.place, breaker.Lost, c.why(nil), time.Now())
+	}
 	k.e.removeOpen(c)
 }
 
