@@ -272,3 +272,30 @@ func TestResultsAndVerdictsHaveNames(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
+
+func TestASuspendedConnectionRestsAsLongAsItsOwnerSays(t *testing.T) {
+	w := newWard(t, health.DefaultPolicy())
+	w.m.Rest(w.now.Add(time.Hour)) // it is not suspended
+	if got := w.wait(); got != time.Second {
+		t.Fatalf("the first probe is after %v, want the interval", got)
+	}
+	if v := w.end(ms, health.NotServing); v != health.Suspend {
+		t.Fatalf("%v, want suspend", v)
+	}
+	w.m.Rest(w.now.Add(500 * ms)) // less than it rests anyway
+	w.read = w.now.Add(time.Hour) // there is traffic
+	if got := w.wait(); got != time.Second {
+		t.Errorf("the next probe is after %v, want the cooldown", got)
+	}
+	w.m.Rest(w.now.Add(3 * time.Second))
+	if v := w.end(0, health.Serving); v != health.Keep {
+		t.Errorf("%v while it rests, want keep", v)
+	}
+	w.read = w.now.Add(time.Hour)
+	if got := w.wait(); got != 3*time.Second {
+		t.Errorf("the next probe is after %v, want the end of the rest", got)
+	}
+	if v := w.end(ms, health.Serving); v != health.Restore {
+		t.Errorf("%v after it, want restore", v)
+	}
+}

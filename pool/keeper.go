@@ -18,12 +18,13 @@ import (
 // is noticed.
 type keeper struct {
 	e         *enclave
-	places    []*place      // by index
-	learntAge time.Duration // at which the enclave retires connections; 0: not seen
-	lastStart time.Time     // of an attempt
-	failing   bool          // the last attempt that is over has failed
-	allowance *rate.Limiter // of attempts that wait for nothing
-	held      bool          // draining: nothing is dialled
+	places    []*place         // by index
+	learntAge time.Duration    // at which the enclave retires connections; 0: not seen
+	lastStart time.Time        // of an attempt
+	failing   bool             // the last attempt that is over has failed
+	allowance *rate.Limiter    // of attempts that wait for nothing
+	held      bool             // draining: nothing is dialled
+	refusing  breaker.Cooldown // of the enclave, when all of its connections are suspended
 	stop      bool
 	done      chan struct{}
 	probes    sync.WaitGroup

@@ -134,6 +134,7 @@ func (k *keeper) admit(c *conn) {
 func (k *keeper) recovered(first *conn, sig breaker.Signal, cause error, now time.Time) {
 	after := now.Sub(k.outage.since)
 	k.outage = outage{}
+	k.refusing.Back(now)
 	for _, p := range k.places {
 		if p.conn != nil {
 			continue

@@ -166,6 +166,7 @@ func (k *keeper) obey(c *conn, v health.Verdict, result health.Result, err error
 		e.withdraw(c)
 		k.mark(c.place, breaker.Suspended, err, now)
 		k.lostLast(breaker.Suspended, err, now)
+		k.restAll(now)
 		k.recheck(c, now) // what one was told most likely holds for the others
 		e.changed()
 	case health.Restore:
@@ -183,6 +184,22 @@ func (k *keeper) obey(c *conn, v health.Verdict, result health.Result, err error
 		k.lose(p, breaker.Ejected, cause, now)
 		// A lost transport is dialled at once, a verdict stands for a while.
 		p.next = now.Add(p.rest.Trip(now))
+	}
+}
+
+// restAll makes an enclave whose last connection has just been suspended rest as
+// a whole: those that were suspended before the last one do not come back before
+// it, and all of them rest for longer if the enclave keeps changing its mind.
+func (k *keeper) restAll(now time.Time) {
+	if len(*k.e.admitted.Load()) > 0 {
+		return
+	}
+	k.refusing.Base = k.e.cfg.Load().health.Cooldown
+	until := now.Add(k.refusing.Trip(now))
+	for _, p := range k.places {
+		if p.conn != nil {
+			p.conn.monitor.Rest(until)
+		}
 	}
 }
 
