@@ -41,6 +41,7 @@ type settings struct {
 	say       func(string)
 	child     []string // environment that makes this program the child of row 7
 	stalls    *stall.Watch
+	slowness  float64 // of an emulated machine; 0: this is none
 }
 
 // close ends what the row started.
@@ -57,6 +58,14 @@ func (r *rig) times(full, few int) int {
 		return few
 	}
 	return full
+}
+
+// slow is the first of two numbers, or the second on an emulated machine.
+func (r *rig) slow(usual, emulated int) int {
+	if r.slowness > 0 {
+		return emulated
+	}
+	return usual
 }
 
 // lasting is a length: full, or brief in a quick run.

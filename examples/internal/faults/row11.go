@@ -73,7 +73,7 @@ var row11 = row{
 		}
 		slices.SortFunc(whole, func(x, y attempt) int { return x.begin.Compare(y.begin) })
 		limit := pool.DefaultConfig().DialTimeout
-		res.timing("an attempt", lengths, worst(limit+25*time.Millisecond))
+		res.timing("an attempt", lengths, worst(limit+25*time.Millisecond).waiting(limit))
 		perSecond, together := busiest(whole, time.Second), atOnce(whole, giveUp)
 		res.say("%d attempts, at most %d in a second, %d at once", len(whole), perSecond, together)
 		if !r.quick {
