@@ -55,7 +55,8 @@ const (
 //
 // What is not certain counts for nothing: a probe that was not sent, one whose
 // timer fired late because this process had stalled, one during which bytes
-// arrived. A stall also takes back the silences counted before it.
+// arrived, even such as this process has not found the time to read. A stall
+// also takes back the silences counted before it.
 //
 // Times given to a Monitor must carry a monotonic reading, as those of time.Now
 // do; only differences between them are used, so a step of the wall clock is
@@ -202,7 +203,7 @@ func (m *Monitor) Finish(now time.Time, r Result, s Signs) Verdict {
 		m.failed++
 		m.recheck = at + min(m.policy.Interval, retryAnswered)
 	case TimedOut:
-		if at-s.SinceRead > m.began || at-(m.began+m.policy.Timeout) > lateness {
+		if s.Unread || at-s.SinceRead > m.began || at-(m.began+m.policy.Timeout) > lateness {
 			m.silent = 0
 			return Keep
 		}

@@ -18,6 +18,7 @@ type ward struct {
 	now      time.Time
 	read     time.Time // the last byte
 	inFlight int
+	unread   bool
 }
 
 func newWard(t *testing.T, p health.Policy) *ward {
@@ -26,7 +27,7 @@ func newWard(t *testing.T, p health.Policy) *ward {
 }
 
 func (w *ward) signs() health.Signs {
-	return health.Signs{SinceRead: w.now.Sub(w.read), InFlight: w.inFlight}
+	return health.Signs{SinceRead: w.now.Sub(w.read), InFlight: w.inFlight, Unread: w.unread}
 }
 
 // wait goes from wake to wake until a probe is due, and returns how long it took.
@@ -90,6 +91,20 @@ func TestALateProbeTakesBackTheSilencesBeforeIt(t *testing.T) {
 		w.wait()
 		if v := w.end(50*ms, health.TimedOut); v != want {
 			t.Fatalf("a silence after the stall: %v, want %v", v, want)
+		}
+	}
+}
+
+func TestBytesThatAreThereUnreadTakeBackTheSilencesBeforeThem(t *testing.T) {
+	w := newWard(t, health.DefaultPolicy())
+	situations["two silences"](w)
+	w.unread = true
+	w.end(50*ms, health.TimedOut)
+	w.unread = false
+	for _, want := range []health.Verdict{health.Keep, health.Keep, health.Eject} {
+		w.wait()
+		if v := w.end(50*ms, health.TimedOut); v != want {
+			t.Fatalf("a silence after it: %v, want %v", v, want)
 		}
 	}
 }

@@ -158,6 +158,14 @@ func (c *conn) cut() {
 	}
 }
 
+// unread tells whether the enclave has sent what nobody here has read yet.
+func (c *conn) unread() bool {
+	c.mu.Lock()
+	raw := c.raw
+	c.mu.Unlock()
+	return raw != nil && unread(raw)
+}
+
 // ConnState implements lb.Owner.
 func (c *conn) ConnState(state connectivity.State, err error) {
 	if state == connectivity.Ready {

@@ -118,6 +118,8 @@ func (k *keeper) probe(c *conn) {
 		if !c.crowded() {
 			result, err = check(ctx, c.sub)
 		}
+		// Looked at here and now: until the keeper's turn comes it may have been read.
+		late := result == health.TimedOut && c.unread()
 		if result == health.Failed && (c.closed.Load() || !c.ready.Load()) {
 			result = health.NotSent // it has gone, which is heard of by other ways
 		}
@@ -127,7 +129,9 @@ func (k *keeper) probe(c *conn) {
 			}
 			now := time.Now()
 			k.e.probes[result].Add(1)
-			k.obey(c, c.monitor.Finish(now, result, c.signs()), result, err, now)
+			signs := c.signs()
+			signs.Unread = late
+			k.obey(c, c.monitor.Finish(now, result, signs), result, err, now)
 		})
 	})
 }

@@ -113,7 +113,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	} else {
 		defer os.RemoveAll(dir)
 	}
-	s := settings{transport: cfg.Transport, quick: cfg.Quick, outage: cfg.Outage, say: cfg.Say, child: cfg.Child}
+	s := settings{transport: cfg.Transport, quick: cfg.Quick, outage: cfg.Outage, say: cfg.Say, child: cfg.Child, emulated: cfg.Emulated}
 	bin := filepath.Join(dir, "bin")
 	if err := os.Mkdir(bin, 0o700); err != nil {
 		return rep, err
