@@ -81,11 +81,13 @@ func (c *conn) why(err error) error {
 	return err
 }
 
-// rest keeps why the connection is out of rotation; nil: it is not.
-func (c *conn) rest(why error) {
+// rest keeps why the connection is out of rotation, nil: it is not, and returns
+// why it has been.
+func (c *conn) rest(why error) (before error) {
 	c.mu.Lock()
-	c.resting = why
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	before, c.resting = c.resting, why
+	return before
 }
 
 // allow lets callers in, up to the limit, unless the connection is lost.

@@ -184,10 +184,7 @@ func (k *keeper) obey(c *conn, v health.Verdict, result health.Result, err error
 		c.note(cause)
 		// Its socket goes first: whoever waits for it learns at once.
 		c.cut()
-		p := c.place
-		k.lose(p, breaker.Ejected, cause, now)
-		// A lost transport is dialled at once, a verdict stands for a while.
-		p.next = now.Add(p.rest.Trip(now))
+		k.lose(c.place, breaker.Ejected, cause, now)
 	}
 }
 
@@ -211,12 +208,12 @@ func (k *keeper) restAll(now time.Time) {
 func (k *keeper) restore(c *conn, now time.Time) {
 	e := k.e
 	c.suspended = false
-	c.rest(nil)
+	cause := c.rest(nil)
 	if c.ready.Load() && e.publish(c) {
-		e.log.Info("connection back in rotation", "conn", c.index)
+		e.log.Info("connection back in rotation", "conn", c.index, "cause", errText(cause))
 		k.mark(c.place, breaker.Restored, nil, now)
 		if !k.outage.since.IsZero() {
-			k.recovered(c, breaker.Restored, nil, now)
+			k.recovered(c, breaker.Restored, cause, now)
 		}
 		e.changed()
 		e.serve()

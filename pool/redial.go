@@ -62,8 +62,9 @@ func (l loss) redial() redial {
 	return afterBackoff
 }
 
-// planRedial decides when the place of a lost connection is dialled again, and
-// returns how long that is from now.
+// planRedial decides when the place of a connection that has gone is dialled
+// again, and returns how long that is from now. A lost transport is dialled at
+// once, as far as the above goes; a verdict of the probes stands for a while.
 func (k *keeper) planRedial(p *place, c *conn, sig breaker.Signal, now time.Time) time.Duration {
 	l := loss{age: c.age(now), useful: c.useful.Load(), healthy: sig == breaker.Lost && k.healthy(now)}
 	if l.useful || l.age > settled {
@@ -72,6 +73,9 @@ func (k *keeper) planRedial(p *place, c *conn, sig breaker.Signal, now time.Time
 	}
 	d := l.redial()
 	p.young = d != atOnce
+	if sig == breaker.Ejected {
+		return p.rest.Trip(now)
+	}
 	if d == atOnce || d == ifAllowed && k.allow(p, now) {
 		return 0
 	}
