@@ -64,6 +64,7 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	transport := fs.String("transport", string(stack.Unix), `"unix" sockets, or "vsock": AF_VSOCK within this machine`)
 	fs.BoolVar(&s.config.Quick, "quick", false, "few and short repetitions, no timing is held to its limit; half a minute")
 	fs.BoolVar(&s.config.Emulated, "emulated", false, "this machine is emulated in software: timings are held to limits for a slower machine")
+	fs.BoolVar(&s.config.StepClock, "step-clock", false, "let row 18 step this machine's clock by an hour and back, as root; for a machine that is there for nothing else")
 	fs.DurationVar(&s.config.Outage, "outage", 0, "length of the outage of row 23 (default 1m, with -quick 5s)")
 	fs.BoolVar(&s.config.Keep, "keep", false, "keep the logs of pools and processes, and say where they are")
 	fs.StringVar(&s.out, "o", "", "file to write the report to, as Markdown; - for standard output, instead of the other form")

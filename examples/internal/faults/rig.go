@@ -33,16 +33,17 @@ type rig struct {
 
 // settings are the same for all rows.
 type settings struct {
-	programs  stack.Programs
-	transport stack.Transport
-	quick     bool
-	outage    time.Duration // of row 23
-	rate      float64       // calls per second that this machine bears beside everything else
-	say       func(string)
-	child     []string // environment that makes this program the child of row 7
-	stalls    *stall.Watch
-	emulated  bool    // this machine is
-	slowness  float64 // how much so; 0: it is none, or that is not known yet
+	programs   stack.Programs
+	transport  stack.Transport
+	quick      bool
+	outage     time.Duration // of row 23
+	rate       float64       // calls per second that this machine bears beside everything else
+	say        func(string)
+	child      []string // environment that makes this program the child of row 7
+	stalls     *stall.Watch
+	emulated   bool    // this machine is
+	stepsClock bool    // row 18 may
+	slowness   float64 // how much so; 0: it is none, or that is not known yet
 }
 
 // close ends what the row started.

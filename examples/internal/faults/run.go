@@ -24,6 +24,8 @@ type Config struct {
 	// Emulated says that this machine is emulated in software. Limits for timings are then those of a machine so many times
 	// slower, as far as it is work that they limit, and not waiting: see Report.Slowness.
 	Emulated bool
+	// StepClock lets row 18 step the wall clock of this machine by an hour and back.
+	StepClock bool
 	// Outage is how long the outage of row 23 lasts. 0: 60s, in a quick run 5s.
 	Outage time.Duration
 	// Child is the environment with which this program, started anew, calls Child and nothing else.
@@ -113,7 +115,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	} else {
 		defer os.RemoveAll(dir)
 	}
-	s := settings{transport: cfg.Transport, quick: cfg.Quick, outage: cfg.Outage, say: cfg.Say, child: cfg.Child, emulated: cfg.Emulated}
+	s := settings{transport: cfg.Transport, quick: cfg.Quick, outage: cfg.Outage, say: cfg.Say, child: cfg.Child, emulated: cfg.Emulated, stepsClock: cfg.StepClock}
 	bin := filepath.Join(dir, "bin")
 	if err := os.Mkdir(bin, 0o700); err != nil {
 		return rep, err
