@@ -33,6 +33,10 @@ bench: go-version ## one table: admission, calls and warm streams beside other p
 faults: go-version ## the pool under real faults on real processes, beside what it is held to; about ten minutes
 	cd examples && $(GO) run ./faults
 
+.PHONY: faults-vsock
+faults-vsock: go-version ## the same on real AF_VSOCK, in a small VM, into docs/reliability-vsock.md; about fifteen minutes
+	scripts/faults-vsock.sh
+
 .PHONY: simulate
 simulate: go-version ## 200 virtual days of random faults, each from a seed; a failure names its seed
 	$(GO) test ./pool -run RandomFaults -timeout 30m -v -sim.seeds 200

@@ -3,6 +3,8 @@ package health
 import (
 	"math"
 	"time"
+
+	"github.com/enclavepool/enclavepool/breaker"
 )
 
 const (
@@ -53,7 +55,8 @@ const (
 //
 // What is not certain counts for nothing: a probe that was not sent, one whose
 // timer fired late because this process had stalled, one during which bytes
-// arrived. A stall also takes back the silences counted before it.
+// arrived, even such as this process has not found the time to read. A stall
+// also takes back the silences counted before it.
 //
 // Times given to a Monitor must carry a monotonic reading, as those of time.Now
 // do; only differences between them are used, so a step of the wall clock is
@@ -67,9 +70,11 @@ type Monitor struct {
 	began   time.Duration // the last probe
 	quiet   time.Duration // no call was in flight when last looked
 	changed time.Duration // the last Suspend or Restore
+	rested  time.Duration // not before then is it restored
 	recheck time.Duration // a probe is due then, whatever arrives
 	wake    time.Duration // what Step last asked for
 
+	cooldown  breaker.Cooldown // of being suspended
 	probing   bool
 	suspended bool
 	ejected   bool
@@ -93,12 +98,13 @@ func NewMonitor(p Policy, now time.Time) *Monitor {
 	p.Timeout = min(p.Timeout, eternity)
 	p.Cooldown = min(p.Cooldown, eternity)
 	return &Monitor{
-		policy:  p,
-		silence: silence(p),
-		start:   now,
-		changed: -p.Cooldown,
-		recheck: never,
-		wake:    never,
+		policy:   p,
+		silence:  silence(p),
+		start:    now,
+		cooldown: breaker.Cooldown{Base: p.Cooldown},
+		changed:  -p.Cooldown,
+		recheck:  never,
+		wake:     never,
 	}
 }
 
@@ -189,15 +195,15 @@ func (m *Monitor) Finish(now time.Time, r Result, s Signs) Verdict {
 	m.ended = at
 	switch r {
 	case Serving, Unimplemented:
-		return m.answered(at, true)
+		return m.answered(now, true)
 	case NotServing:
-		return m.answered(at, false)
+		return m.answered(now, false)
 	case Failed:
 		m.silent = 0
 		m.failed++
 		m.recheck = at + min(m.policy.Interval, retryAnswered)
 	case TimedOut:
-		if at-s.SinceRead > m.began || at-(m.began+m.policy.Timeout) > lateness {
+		if s.Unread || at-s.SinceRead > m.began || at-(m.began+m.policy.Timeout) > lateness {
 			m.silent = 0
 			return Keep
 		}
@@ -214,29 +220,48 @@ func (m *Monitor) Finish(now time.Time, r Result, s Signs) Verdict {
 
 // answered takes a healthy connection's word on whether it wants calls. One
 // that changes its mind is believed once per Cooldown, and asked again when
-// that has passed.
-func (m *Monitor) answered(at time.Duration, serving bool) Verdict {
+// that has passed. Having said that it wants none it rests for as long, or
+// longer if it keeps changing its mind.
+func (m *Monitor) answered(now time.Time, serving bool) Verdict {
+	at := now.Sub(m.start)
 	m.silent, m.failed = 0, 0
 	if m.silence<<m.patience < m.policy.Interval {
 		m.patience++
 	}
 	verdict := Keep
 	if serving == m.suspended { // it is not where it wants to be
-		if at-m.changed < m.policy.Cooldown {
-			m.recheck = m.changed + m.policy.Cooldown
+		believed := m.changed + m.policy.Cooldown
+		if m.suspended {
+			believed = m.rested
+		}
+		if at < believed {
+			m.recheck = believed
 			return Keep
 		}
 		m.suspended, m.changed = !serving, at
-		verdict = Restore
 		if m.suspended {
-			verdict = Suspend
+			verdict, m.rested = Suspend, at+m.cooldown.Trip(now)
+		} else {
+			verdict = Restore
+			m.cooldown.Back(now)
 		}
 	}
 	switch {
+	case m.suspended && at < m.rested:
+		m.recheck = m.rested
 	case m.suspended:
 		m.recheck = at + m.policy.Cooldown
 	case m.recheck <= m.began: // this was the answer to it
 		m.recheck = never
 	}
 	return verdict
+}
+
+// Rest makes a suspended connection rest until then at least. It is for an
+// owner all of whose connections are suspended, for whom one cooldown holds.
+func (m *Monitor) Rest(until time.Time) {
+	if m.suspended {
+		m.rested = max(m.rested, until.Sub(m.start))
+		m.recheck = m.rested
+	}
 }

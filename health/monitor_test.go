@@ -18,6 +18,7 @@ type ward struct {
 	now      time.Time
 	read     time.Time // the last byte
 	inFlight int
+	unread   bool
 }
 
 func newWard(t *testing.T, p health.Policy) *ward {
@@ -26,7 +27,7 @@ func newWard(t *testing.T, p health.Policy) *ward {
 }
 
 func (w *ward) signs() health.Signs {
-	return health.Signs{SinceRead: w.now.Sub(w.read), InFlight: w.inFlight}
+	return health.Signs{SinceRead: w.now.Sub(w.read), InFlight: w.inFlight, Unread: w.unread}
 }
 
 // wait goes from wake to wake until a probe is due, and returns how long it took.
@@ -90,6 +91,20 @@ func TestALateProbeTakesBackTheSilencesBeforeIt(t *testing.T) {
 		w.wait()
 		if v := w.end(50*ms, health.TimedOut); v != want {
 			t.Fatalf("a silence after the stall: %v, want %v", v, want)
+		}
+	}
+}
+
+func TestBytesThatAreThereUnreadTakeBackTheSilencesBeforeThem(t *testing.T) {
+	w := newWard(t, health.DefaultPolicy())
+	situations["two silences"](w)
+	w.unread = true
+	w.end(50*ms, health.TimedOut)
+	w.unread = false
+	for _, want := range []health.Verdict{health.Keep, health.Keep, health.Eject} {
+		w.wait()
+		if v := w.end(50*ms, health.TimedOut); v != want {
+			t.Fatalf("a silence after it: %v, want %v", v, want)
 		}
 	}
 }
@@ -270,5 +285,32 @@ func TestResultsAndVerdictsHaveNames(t *testing.T) {
 	want := "serving not serving unimplemented failed timed out not sent result(9) keep suspend restore eject verdict(9)"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestASuspendedConnectionRestsAsLongAsItsOwnerSays(t *testing.T) {
+	w := newWard(t, health.DefaultPolicy())
+	w.m.Rest(w.now.Add(time.Hour)) // it is not suspended
+	if got := w.wait(); got != time.Second {
+		t.Fatalf("the first probe is after %v, want the interval", got)
+	}
+	if v := w.end(ms, health.NotServing); v != health.Suspend {
+		t.Fatalf("%v, want suspend", v)
+	}
+	w.m.Rest(w.now.Add(500 * ms)) // less than it rests anyway
+	w.read = w.now.Add(time.Hour) // there is traffic
+	if got := w.wait(); got != time.Second {
+		t.Errorf("the next probe is after %v, want the cooldown", got)
+	}
+	w.m.Rest(w.now.Add(3 * time.Second))
+	if v := w.end(0, health.Serving); v != health.Keep {
+		t.Errorf("%v while it rests, want keep", v)
+	}
+	w.read = w.now.Add(time.Hour)
+	if got := w.wait(); got != 3*time.Second {
+		t.Errorf("the next probe is after %v, want the end of the rest", got)
+	}
+	if v := w.end(ms, health.Serving); v != health.Restore {
+		t.Errorf("%v after it, want restore", v)
 	}
 }

@@ -19,7 +19,9 @@ type Policy struct {
 	// connection Degraded. Default 3; at least 1.
 	FailureThreshold int
 	// Cooldown is how long a Degraded connection rests before it is tried
-	// again. Default 1s; 0 or more.
+	// again. Default 1s; 0 or more. One that becomes Degraded again soon after
+	// it came back rests twice as long each time, up to 8 times Cooldown: see
+	// breaker.Cooldown.
 	Cooldown time.Duration
 	// Disabled turns probing off, the one before a connection is admitted
 	// included.

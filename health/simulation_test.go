@@ -209,3 +209,31 @@ func TestAnEnclaveThatAnswersErrorsIsEjectedAtItsOwnPace(t *testing.T) {
 	w.run(time.Minute)
 	w.ejected(t, 3*time.Second, 3100*ms)
 }
+
+func TestAStatusThatKeepsFlappingRestsLongerEachTimeUntilItHasHeld(t *testing.T) {
+	w := world{policy: health.DefaultPolicy()}
+	w.policy.Interval = 20 * ms
+	w.answer = func(at time.Duration) health.Result {
+		if at < time.Minute && at%time.Second < 500*ms || at > 3*time.Minute && at < 3*time.Minute+100*ms {
+			return health.NotServing
+		}
+		return health.Serving
+	}
+	w.run(4 * time.Minute)
+	var rests []time.Duration
+	for i := 1; i < len(w.verdicts); i += 2 {
+		rests = append(rests, (w.verdicts[i].at - w.verdicts[i-1].at).Round(time.Second))
+	}
+	if len(rests) < 7 {
+		t.Fatalf("rests of %v, want more of them", rests)
+	}
+	for i, rest := range rests[:len(rests)-1] {
+		// It is asked when the rest is over, and a second later if that is the wrong moment.
+		if want := time.Second << min(i, 3); rest < want || rest > want+time.Second {
+			t.Errorf("rests of %v: number %d is not %v", rests, i, want)
+		}
+	}
+	if last := rests[len(rests)-1]; last != time.Second {
+		t.Errorf("after two good minutes it rested %v, want 1s", last)
+	}
+}

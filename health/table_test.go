@@ -13,18 +13,20 @@ type ending struct {
 	result health.Result
 	after  time.Duration
 	bytes  bool // something was read meanwhile
+	unread bool // something is there that was not read
 }
 
 var endings = []ending{
-	{"serving", health.Serving, ms, true},
-	{"unimplemented", health.Unimplemented, ms, true},
-	{"not serving", health.NotServing, ms, true},
-	{"failed", health.Failed, ms, true},
-	{"timed out", health.TimedOut, 50 * ms, false},
-	{"timed out, a little late", health.TimedOut, 75 * ms, false},
-	{"timed out, late", health.TimedOut, 76 * ms, false},
-	{"timed out, bytes came", health.TimedOut, 50 * ms, true},
-	{"not sent", health.NotSent, 50 * ms, false},
+	{"serving", health.Serving, ms, true, false},
+	{"unimplemented", health.Unimplemented, ms, true, false},
+	{"not serving", health.NotServing, ms, true, false},
+	{"failed", health.Failed, ms, true, false},
+	{"timed out", health.TimedOut, 50 * ms, false, false},
+	{"timed out, a little late", health.TimedOut, 75 * ms, false, false},
+	{"timed out, late", health.TimedOut, 76 * ms, false, false},
+	{"timed out, bytes came", health.TimedOut, 50 * ms, true, false},
+	{"not sent", health.NotSent, 50 * ms, false, false},
+	{"timed out, bytes unread", health.TimedOut, 50 * ms, false, true},
 }
 
 // situations lead a ward to where a probe is under way.
@@ -74,13 +76,13 @@ var situations = map[string]func(*ward){
 
 // S, R and E stand for the verdicts; a point is Keep. In the order of endings.
 var expectations = map[string]string{
-	"in rotation":            "..S......",
-	"two silences":           "..S.EE...", // the error is an answer: nothing is left of the silence
-	"two errors":             "..SEEE...",
-	"an error and a silence": "..S.EE...",
-	"suspended":              "RR.......",
-	"just suspended":         ".........",
-	"just restored":          ".........",
+	"in rotation":            "..S.......",
+	"two silences":           "..S.EE....", // the error is an answer: nothing is left of the silence
+	"two errors":             "..SEEE....",
+	"an error and a silence": "..S.EE....",
+	"suspended":              "RR........",
+	"just suspended":         "..........",
+	"just restored":          "..........",
 }
 
 func TestEveryResultInEverySituation(t *testing.T) {
@@ -100,6 +102,7 @@ func TestEveryResultInEverySituation(t *testing.T) {
 				if e.bytes {
 					w.read = w.now.Add(ms / 2)
 				}
+				w.unread = e.unread
 				if got := w.end(e.after, e.result); letters[got] != want[i] {
 					t.Errorf("verdict %v, want %c", got, want[i])
 				}
@@ -112,11 +115,11 @@ func TestEveryResultInEverySituation(t *testing.T) {
 func TestTheNextProbeComesWhenTheResultCallsForIt(t *testing.T) {
 	const soon, later = 0, time.Second
 	for situation, want := range map[string][]time.Duration{
-		// serving, unimplemented, not serving, failed, timed out, a little late, late, bytes came, not sent
-		"in rotation":  {later, later, later, later, soon, soon, soon, later - 50*ms + ms/2, soon},
-		"two errors":   {later, later, later, -1, -1, -1, soon, soon, soon},
-		"suspended":    {later, later, later, later, soon, soon, soon, soon, soon},
-		"two silences": {later, later, later, later, -1, -1, soon, later - 50*ms + ms/2, soon},
+		// serving, unimplemented, not serving, failed, timed out, a little late, late, bytes came, not sent, unread
+		"in rotation":  {later, later, later, later, soon, soon, soon, later - 50*ms + ms/2, soon, soon},
+		"two errors":   {later, later, later, -1, -1, -1, soon, soon, soon, soon},
+		"suspended":    {later, later, later, later, soon, soon, soon, soon, soon, soon},
+		"two silences": {later, later, later, later, -1, -1, soon, later - 50*ms + ms/2, soon, soon},
 	} {
 		for i, e := range endings {
 			t.Run(situation+"/"+e.name, func(t *testing.T) {
@@ -125,6 +128,7 @@ func TestTheNextProbeComesWhenTheResultCallsForIt(t *testing.T) {
 				if e.bytes {
 					w.read = w.now.Add(ms / 2)
 				}
+				w.unread = e.unread
 				if v := w.end(e.after, e.result); v == health.Eject {
 					if want[i] != -1 {
 						t.Fatal("ejected")

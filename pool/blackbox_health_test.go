@@ -154,3 +154,51 @@ func TestAConnectionThatIsEjectedAgainAndAgainRestsLongerEachTime(t *testing.T) 
 		}
 	})
 }
+
+// Fault 15, on a virtual clock: an enclave that changes its mind all the time
+// changes its state once per cooldown at most, and more rarely as it goes on.
+func TestAnEnclaveThatKeepsSayingNotServingRestsLongerEachTime(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p, e := memoryPool(t, &service{}, func(cfg *pool.Config) { cfg.MinConns, cfg.MaxConns = 8, 8 })
+		time.Sleep(time.Minute)
+		var changes []time.Time
+		last := breaker.Healthy
+		for from := time.Now(); time.Since(from) < 2*time.Minute; time.Sleep(5 * time.Millisecond) {
+			// Not in step with the questions, a second apart, or they might all
+			// come at the wrong moment.
+			e.SetServing(time.Since(from)%(1300*time.Millisecond) >= 650*time.Millisecond)
+			if s := stats(p, "a"); s.State != last {
+				changes, last = append(changes, s.Since), s.State
+			}
+		}
+		var rests []time.Duration
+		for i := 1; i < len(changes); i++ {
+			gap := changes[i].Sub(changes[i-1])
+			if gap < time.Second {
+				t.Errorf("change %d was only %v after the one before", i, gap)
+			}
+			if i%2 == 1 {
+				rests = append(rests, gap)
+			}
+		}
+		if len(rests) < 6 {
+			t.Fatalf("it was out of rotation for %v, want more of that", rests)
+		}
+		for i, rest := range rests {
+			if want := time.Second << min(i, 3); rest < want || rest > want+3*time.Second {
+				t.Errorf("it was out of rotation for %v; number %d is not about %v", rests, i, want)
+			}
+		}
+		e.SetServing(true)
+		time.Sleep(2 * time.Minute)
+		e.SetServing(false)
+		for stats(p, "a").State == breaker.Healthy {
+			time.Sleep(time.Millisecond)
+		}
+		e.SetServing(true)
+		start := time.Now()
+		if ready(t, p); time.Since(start).Round(10*time.Millisecond) != time.Second {
+			t.Errorf("after two good minutes it rested %v, want 1s", time.Since(start))
+		}
+	})
+}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/enclavepool/enclavepool/pool"
+	"github.com/enclavepool/enclavepool/pool/pooltest"
 )
 
 // logBook is a writer for slog's JSON handler that can be read meanwhile.
@@ -92,6 +93,101 @@ func TestATotalLossAndTheRecoveryAreLogged(t *testing.T) {
 		}
 		if recovered == 0 {
 			t.Error("the recovery was not logged")
+		}
+	})
+}
+
+// about returns the records with that message and a connection.
+func about(records []map[string]any, msg string) (out []map[string]any) {
+	for _, r := range records {
+		if _, ok := r["conn"].(float64); ok && r["msg"] == msg {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func TestEveryRemovalAndReturnIsLoggedWithItsEnclaveItsConnectionAndItsCause(t *testing.T) {
+	for name, c := range map[string]struct {
+		remove, mend  func(*pooltest.Enclave)
+		removed, says string
+		next          time.Duration // until it is tried again, where that is said
+	}{
+		"lost": {func(e *pooltest.Enclave) { e.Stop() }, func(e *pooltest.Enclave) { e.Restart() }, "connection lost", "", 0},
+		"ejected": {func(e *pooltest.Enclave) { e.Freeze() }, func(e *pooltest.Enclave) { e.Thaw() }, "connection lost",
+			"ejected after 3 failed health probes", time.Second},
+		"suspended": {func(e *pooltest.Enclave) { e.SetServing(false) }, func(e *pooltest.Enclave) { e.SetServing(true) },
+			"connection out of rotation", "NOT_SERVING", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				var logs logBook
+				p, e := memoryPool(t, &service{}, nil, logs.option())
+				time.Sleep(time.Second)
+				logs.records(t)
+				c.remove(e)
+				time.Sleep(2 * time.Second)
+				removals := about(logs.records(t), c.removed)
+				c.mend(e)
+				ready(t, p)
+				synctest.Wait()
+				returns := about(logs.records(t), "connection back in rotation")
+				if len(removals) != 2 || len(returns) != 2 {
+					t.Fatalf("%d removals and %d returns of two connections: %v %v", len(removals), len(returns), removals, returns)
+				}
+				seen := map[any]int{}
+				for _, r := range append(removals, returns...) {
+					seen[r["conn"]]++
+					if cause, _ := r["cause"].(string); r["enclave_id"] != "a" || cause == "" {
+						t.Errorf("without its enclave or its cause: %v", r)
+					}
+				}
+				if seen[0.0] != 2 || seen[1.0] != 2 {
+					t.Errorf("by connection: %v", seen)
+				}
+				for _, r := range removals {
+					if cause, _ := r["cause"].(string); !strings.Contains(cause, c.says) {
+						t.Errorf("cause %q, want %q in it", cause, c.says)
+					}
+					if next, ok := r["next"].(float64); ok && time.Duration(next) != c.next {
+						t.Errorf("next attempt after %v, want %v", time.Duration(next), c.next)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestASpentBudgetIsOneRecord(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var logs logBook
+		p, e := memoryPool(t, &service{}, func(cfg *pool.Config) { cfg.MinConns, cfg.MaxConns = 32, 32 }, logs.option())
+		spent := func() (out []map[string]any) {
+			for _, r := range logs.records(t) {
+				if r["level"] == "ERROR" {
+					out = append(out, r)
+				}
+			}
+			return out
+		}
+		for range 3 {
+			time.Sleep(time.Second)
+			spent()
+			e.Stop()
+			time.Sleep(190 * time.Millisecond)
+			if got := spent(); len(got) != 0 {
+				t.Errorf("before the budget is spent: %v", got)
+			}
+			time.Sleep(time.Minute)
+			got := spent()
+			if len(got) != 1 {
+				t.Fatalf("%d records of a budget that was spent once: %v", len(got), got)
+			}
+			if r := got[0]; r["enclave_id"] != "a" || r["budget"] != float64(200*time.Millisecond) || r["cause"] == "" || r["cause"] == nil {
+				t.Errorf("%v, want the enclave, the budget and the cause", r)
+			}
+			e.Restart()
+			ready(t, p)
 		}
 	})
 }

@@ -65,7 +65,7 @@ func (c *call) Pick() (*lb.Conn, error) {
 // one, and any whose connection has gone, goes elsewhere if it can.
 func (c *call) pick() (*lb.Conn, error) {
 	conn := c.lease.conn.Load()
-	if c.attempts.Add(1) == 1 && conn.ready.Load() {
+	if c.attempts.Add(1) == 1 && conn.usable() {
 		return conn.sub, nil
 	}
 	if !c.lease.enclave().configRetries {
@@ -116,7 +116,7 @@ func (e *enclave) relocate(c *call, old *conn) (*lb.Conn, error) {
 			e.release(old)
 			return conn.sub, nil
 		}
-		if old.ready.Load() {
+		if old.usable() {
 			return old.sub, nil
 		}
 	}
@@ -131,7 +131,7 @@ func (e *enclave) relocate(c *call, old *conn) (*lb.Conn, error) {
 		return nil, c.strandErr
 	case c.stranded: // it was served
 		c.stranded = false
-		if old = c.lease.conn.Load(); old.ready.Load() {
+		if old = c.lease.conn.Load(); old.usable() {
 			return old.sub, nil
 		}
 	}

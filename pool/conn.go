@@ -81,11 +81,13 @@ func (c *conn) why(err error) error {
 	return err
 }
 
-// rest keeps why the connection is out of rotation; nil: it is not.
-func (c *conn) rest(why error) {
+// rest keeps why the connection is out of rotation, nil: it is not, and returns
+// why it has been.
+func (c *conn) rest(why error) (before error) {
 	c.mu.Lock()
-	c.resting = why
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	before, c.resting = c.resting, why
+	return before
 }
 
 // allow lets callers in, up to the limit, unless the connection is lost.
@@ -141,15 +143,29 @@ func (c *conn) limitLocked() uint32 {
 	return uint32(max(1, limit>>c.enclave.ramp.Load()))
 }
 
+// usable tells whether a call may be sent on the connection. gRPC takes a moment
+// to see that a socket is closed, and until then repeats on it, without a pause,
+// whatever it could not send there: so it must not be named to gRPC any more.
+func (c *conn) usable() bool { return c.ready.Load() && !c.closed.Load() }
+
 // cut closes the connection under gRPC's feet, below any TLS: whatever waits
 // for a frozen peer fails at once.
 func (c *conn) cut() {
+	c.closed.Store(true)
 	c.mu.Lock()
 	raw := c.raw
 	c.mu.Unlock()
 	if raw != nil {
 		raw.Close()
 	}
+}
+
+// unread tells whether the enclave has sent what nobody here has read yet.
+func (c *conn) unread() bool {
+	c.mu.Lock()
+	raw := c.raw
+	c.mu.Unlock()
+	return raw != nil && unread(raw)
 }
 
 // ConnState implements lb.Owner.
@@ -211,5 +227,6 @@ func (c *conn) Closed(err error) {
 	}
 	c.note(lateRejection(err))
 	c.closed.Store(true)
+	c.deny() // gRPC will say so too, a moment later
 	c.enclave.keeper.post(func(k *keeper) { k.gone(c) })
 }

@@ -52,7 +52,9 @@ const (
 	Refused
 	// Unknown: it may have been processed; repeat it only if it is idempotent.
 	Unknown
-	// Processed: the enclave answered.
+	// Processed: the enclave answered. No Error has it, since an answer, be it a
+	// failure, is passed on as the status it came as; it is there for code that
+	// keeps a Disposition for every call.
 	Processed
 )
 

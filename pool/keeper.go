@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc/connectivity"
 
 	"github.com/enclavepool/enclavepool/breaker"
@@ -17,11 +18,13 @@ import (
 // is noticed.
 type keeper struct {
 	e         *enclave
-	places    []*place      // by index
-	learntAge time.Duration // at which the enclave retires connections; 0: not seen
-	lastStart time.Time     // of an attempt
-	failing   bool          // the last attempt that is over has failed
-	held      bool          // draining: nothing is dialled
+	places    []*place         // by index
+	learntAge time.Duration    // at which the enclave retires connections; 0: not seen
+	lastStart time.Time        // of an attempt
+	failing   bool             // the last attempt that is over has failed
+	allowance *rate.Limiter    // of attempts that wait for nothing
+	held      bool             // draining: nothing is dialled
+	refusing  breaker.Cooldown // of the enclave, when all of its connections are suspended
 	stop      bool
 	done      chan struct{}
 	probes    sync.WaitGroup
@@ -49,7 +52,7 @@ type outage struct {
 }
 
 func newKeeper(e *enclave, now time.Time) *keeper {
-	k := &keeper{e: e, outage: outage{since: now}, done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	k := &keeper{e: e, outage: outage{since: now}, allowance: newAllowance(), done: make(chan struct{}), wake: make(chan struct{}, 1)}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	k.addPlaces(int(e.minConns.Load()), now)
 	return k
@@ -162,16 +165,27 @@ func (k *keeper) gate(p *place, now time.Time) time.Time {
 		}
 	}
 	most, at := maxReplacing, now
-	if k.failing || !k.outage.since.IsZero() {
+	away := k.failing || !k.outage.since.IsZero()
+	if away {
 		if most = maxAttempts; k.outage.verdict {
 			most = 1
 		}
+	}
+	if away || p.young && !p.allowed {
 		at = k.lastStart.Add(attemptPause)
 	}
-	if now.Before(at) || under < most {
+	switch {
+	case now.Before(at):
 		return at
+	case under >= most:
+		return now.Add(attemptPause)
+	case p.allowed:
+	case away:
+		k.allow(p, now) // granted or not: the pause is what bounds these
+	case p.young && !k.allow(p, now):
+		return now.Add(time.Second / allowedPerSecond)
 	}
-	return now.Add(attemptPause)
+	return now
 }
 
 // due returns when p wants its next attempt; false: not as things stand.
@@ -214,7 +228,7 @@ func (k *keeper) start(p *place, now time.Time) {
 	c := newConn(k.e, p)
 	c.startedAt = now
 	c.deadline = now.Add(k.e.cfg.Load().dialTimeout)
-	p.attempt = c
+	p.attempt, p.allowed = c, false
 	k.lastStart = now
 	k.e.dials.Add(1)
 	sub, err := k.e.channel.Open(c)
@@ -300,9 +314,13 @@ func (k *keeper) stepOutage(now time.Time, next *alarm) {
 	})
 }
 
-// gone forgets a connection whose socket is closed.
+// gone forgets a connection whose socket is closed. gRPC says later, and by way
+// of a queue of its own, that it is lost.
 func (k *keeper) gone(c *conn) {
 	c.gone = true
+	if c == c.place.conn {
+		k.lose(c.place, breaker.Lost, c.why(nil), time.Now())
+	}
 	k.e.removeOpen(c)
 }
 

@@ -27,6 +27,8 @@ type place struct {
 	state    breaker.State
 	rest     breaker.Cooldown
 	released bool // its next attempt waits for no turn
+	young    bool // the last connection here died young
+	allowed  bool // its next attempt is one of the allowance
 }
 
 // addPlaces makes room for n more connections, at the lowest free indices.
@@ -113,7 +115,7 @@ func (k *keeper) admit(c *conn) {
 	default:
 		e.log.Debug("connection healthy", "conn", c.index)
 	}
-	p.served = true
+	p.served, p.young, p.allowed = true, false, false
 	p.rest.Back(now)
 	k.trusted(p)
 	k.mark(p, breaker.Admitted, nil, now)
@@ -132,9 +134,13 @@ func (k *keeper) admit(c *conn) {
 func (k *keeper) recovered(first *conn, sig breaker.Signal, cause error, now time.Time) {
 	after := now.Sub(k.outage.since)
 	k.outage = outage{}
+	k.refusing.Back(now)
 	for _, p := range k.places {
 		if p.conn != nil {
 			continue
+		}
+		if p.young && !k.allow(p, now) {
+			continue // the enclave may be one that drops whatever it accepts
 		}
 		p.next, p.released = now, true
 		if c := p.attempt; c != nil && !c.checking && c.startedAt.Before(first.startedAt) {
@@ -156,19 +162,24 @@ func (k *keeper) recovered(first *conn, sig breaker.Signal, cause error, now tim
 
 // fail gives an attempt up and plans the next one.
 func (k *keeper) fail(p *place, cause error, now time.Time) {
-	index := p.index
+	index, dropped := p.index, p.attempt.closed.Load()
 	cause = p.attempt.rejectedUs(cause)
 	k.abandon(p)
-	p.cause, p.released, k.failing = cause, false, true
-	wait := p.backoff.Next()
+	p.cause, p.released = cause, false
+	var wait time.Duration
 	switch {
 	case errors.Is(cause, ErrPeerRejected):
 		k.e.attempts[attemptRejected].Add(1)
-		wait = k.shun(p, cause)
+		p.backoff.Next()
+		k.failing, wait = true, k.shun(p, cause)
 	case errors.Is(cause, context.DeadlineExceeded):
 		k.e.attempts[attemptTimedOut].Add(1)
+		k.failing, wait = true, p.backoff.Next()
 	default:
 		k.e.attempts[attemptFailed].Add(1)
+		if !k.interrupted(p, dropped, now) {
+			k.failing, wait = true, p.backoff.Next()
+		}
 	}
 	p.next = now.Add(wait)
 	k.e.log.Debug("connection attempt failed", "conn", index, "cause", errText(cause), "next", wait)
@@ -193,15 +204,7 @@ func (k *keeper) lose(p *place, sig breaker.Signal, cause error, now time.Time) 
 	c := p.conn
 	p.conn, p.cause, p.released = nil, cause, false
 	k.leave(c)
-	// A peer that accepts and dies at once must not be dialled without pause.
-	age := c.age(now)
-	if age > settled || c.useful.Load() {
-		p.backoff.Reset()
-		if age < fleeting {
-			p.backoff.Next() // the immediate attempt; it waits for the one after
-		}
-	}
-	wait := p.backoff.Next()
+	wait := k.planRedial(p, c, sig, now)
 	p.next = now.Add(wait)
 	k.e.log.Warn("connection lost", "conn", p.index, "cause", errText(cause), "next", wait)
 	k.mark(p, sig, cause, now)
@@ -218,14 +221,6 @@ func (k *keeper) lostLast(sig breaker.Signal, cause error, now time.Time) {
 		k.e.log.Warn("enclave lost: no connection left", "cause", errText(cause))
 	}
 }
-
-// settled is how long a connection that carried no call has to live before its
-// successor is dialled at once.
-const settled = 250 * time.Millisecond
-
-// fleeting is how long one that did has to live for that; short of it, its
-// successor is dialled after Reconnect.Initial.
-const fleeting = 50 * time.Millisecond
 
 // leave closes a connection the polite way: nothing new is admitted, streams
 // that are open finish, and gRPC closes it after the last. A lease that has its

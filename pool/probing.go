@@ -118,6 +118,8 @@ func (k *keeper) probe(c *conn) {
 		if !c.crowded() {
 			result, err = check(ctx, c.sub)
 		}
+		// Looked at here and now: until the keeper's turn comes it may have been read.
+		late := result == health.TimedOut && c.unread()
 		if result == health.Failed && (c.closed.Load() || !c.ready.Load()) {
 			result = health.NotSent // it has gone, which is heard of by other ways
 		}
@@ -127,7 +129,9 @@ func (k *keeper) probe(c *conn) {
 			}
 			now := time.Now()
 			k.e.probes[result].Add(1)
-			k.obey(c, c.monitor.Finish(now, result, c.signs()), result, err, now)
+			signs := c.signs()
+			signs.Unread = late
+			k.obey(c, c.monitor.Finish(now, result, signs), result, err, now)
 		})
 	})
 }
@@ -166,6 +170,7 @@ func (k *keeper) obey(c *conn, v health.Verdict, result health.Result, err error
 		e.withdraw(c)
 		k.mark(c.place, breaker.Suspended, err, now)
 		k.lostLast(breaker.Suspended, err, now)
+		k.restAll(now)
 		k.recheck(c, now) // what one was told most likely holds for the others
 		e.changed()
 	case health.Restore:
@@ -179,10 +184,23 @@ func (k *keeper) obey(c *conn, v health.Verdict, result health.Result, err error
 		c.note(cause)
 		// Its socket goes first: whoever waits for it learns at once.
 		c.cut()
-		p := c.place
-		k.lose(p, breaker.Ejected, cause, now)
-		// A lost transport is dialled at once, a verdict stands for a while.
-		p.next = now.Add(p.rest.Trip(now))
+		k.lose(c.place, breaker.Ejected, cause, now)
+	}
+}
+
+// restAll makes an enclave whose last connection has just been suspended rest as
+// a whole: those that were suspended before the last one do not come back before
+// it, and all of them rest for longer if the enclave keeps changing its mind.
+func (k *keeper) restAll(now time.Time) {
+	if len(*k.e.admitted.Load()) > 0 {
+		return
+	}
+	k.refusing.Base = k.e.cfg.Load().health.Cooldown
+	until := now.Add(k.refusing.Trip(now))
+	for _, p := range k.places {
+		if p.conn != nil {
+			p.conn.monitor.Rest(until)
+		}
 	}
 }
 
@@ -190,12 +208,12 @@ func (k *keeper) obey(c *conn, v health.Verdict, result health.Result, err error
 func (k *keeper) restore(c *conn, now time.Time) {
 	e := k.e
 	c.suspended = false
-	c.rest(nil)
+	cause := c.rest(nil)
 	if c.ready.Load() && e.publish(c) {
-		e.log.Info("connection back in rotation", "conn", c.index)
+		e.log.Info("connection back in rotation", "conn", c.index, "cause", errText(cause))
 		k.mark(c.place, breaker.Restored, nil, now)
 		if !k.outage.since.IsZero() {
-			k.recovered(c, breaker.Restored, nil, now)
+			k.recovered(c, breaker.Restored, cause, now)
 		}
 		e.changed()
 		e.serve()

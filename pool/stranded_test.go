@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/enclavepool/enclavepool/internal/lb"
@@ -80,5 +81,53 @@ func TestAStrandedCallIsToldWhenTheBudgetIsSpent(t *testing.T) {
 	}
 	if e.queue.len() != 0 {
 		t.Errorf("%d queued", e.queue.len())
+	}
+}
+
+// gRPC takes a moment to see that a socket is closed, and repeats what it cannot
+// send there for as long as it is told to.
+func TestACallIsNotSentWhereTheSocketIsClosed(t *testing.T) {
+	for name, c := range map[string]struct {
+		others  []uint32 // limits
+		closing bool
+		want    func(others []*conn, sub *lb.Conn, err error) bool
+	}{
+		"elsewhere if there is room": {others: []uint32{1}, want: func(o []*conn, sub *lb.Conn, err error) bool { return err == nil && sub == o[0].sub }},
+		"or it waits":                {want: func(_ []*conn, _ *lb.Conn, err error) bool { return err == lb.ErrWait }},
+		"or ends, with the pool":     {closing: true, want: func(_ []*conn, _ *lb.Conn, err error) bool { return errors.Is(err, ErrClosed) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, repeated := range []bool{false, true} {
+				e := newBareEnclave(1)
+				e.channel = &lb.Channel{}
+				l, err := e.lease(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				l.state.Store(leaseBusy)
+				var others []*conn
+				for _, limit := range c.others {
+					o := newConn(e, &place{index: 1})
+					o.sub = &lb.Conn{}
+					o.ready.Store(true)
+					e.cfg.Load().maxStreams = int(limit)
+					e.publish(o)
+					others = append(others, o)
+				}
+				e.closed = c.closing
+				call := &call{Context: context.Background(), lease: l}
+				old := l.conn.Load()
+				old.sub = &lb.Conn{}
+				if repeated {
+					if sub, err := call.Pick(); err != nil || sub != old.sub {
+						t.Fatalf("while it is open, Pick = %v, %v; want the lease's own", sub, err)
+					}
+				}
+				old.cut() // and gRPC has not said a word
+				if sub, err := call.Pick(); !c.want(others, sub, err) {
+					t.Errorf("repeated %v: Pick = %v, %v", repeated, sub, err)
+				}
+			}
+		})
 	}
 }

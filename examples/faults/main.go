@@ -63,9 +63,11 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	})
 	transport := fs.String("transport", string(stack.Unix), `"unix" sockets, or "vsock": AF_VSOCK within this machine`)
 	fs.BoolVar(&s.config.Quick, "quick", false, "few and short repetitions, no timing is held to its limit; half a minute")
+	fs.BoolVar(&s.config.Emulated, "emulated", false, "this machine is emulated in software: timings are held to limits for a slower machine")
+	fs.BoolVar(&s.config.StepClock, "step-clock", false, "let row 18 step this machine's clock by an hour and back, as root; for a machine that is there for nothing else")
 	fs.DurationVar(&s.config.Outage, "outage", 0, "length of the outage of row 23 (default 1m, with -quick 5s)")
 	fs.BoolVar(&s.config.Keep, "keep", false, "keep the logs of pools and processes, and say where they are")
-	fs.StringVar(&s.out, "o", "", "file to write the report to, as Markdown")
+	fs.StringVar(&s.out, "o", "", "file to write the report to, as Markdown; - for standard output, instead of the other form")
 	err := fs.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -107,12 +109,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	s.config.Say = func(line string) { fmt.Fprintln(stdout, line) }
 	s.config.Child = []string{}
 	report, err := faults.Run(ctx, s.config)
+	command := strings.Join(append([]string{"go run ./faults"}, args...), " ")
 	if report != nil && len(report.Results) > 0 {
 		fmt.Fprintln(stdout)
-		report.Text(stdout)
+		if s.out == "-" {
+			report.Markdown(stdout, command)
+		} else {
+			report.Text(stdout)
+		}
 	}
-	if err == nil && s.out != "" {
-		err = write(s.out, report, args)
+	if err == nil && s.out != "" && s.out != "-" {
+		err = write(s.out, report, command)
 	}
 	switch {
 	case err != nil:
@@ -124,8 +131,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitFine
 }
 
-func write(path string, report *faults.Report, args []string) error {
+func write(path string, report *faults.Report, command string) error {
 	var b strings.Builder
-	report.Markdown(&b, strings.Join(append([]string{"go run ./faults"}, args...), " "))
+	report.Markdown(&b, command)
 	return os.WriteFile(path, []byte(b.String()), 0o644)
 }

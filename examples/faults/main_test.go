@@ -42,6 +42,27 @@ func TestFaultsPrintsAndWritesItsReportAndLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+func TestTheReportOfAnEmulatedMachineGoesToStandardOutputAndSaysWhatItIsHeldTo(t *testing.T) {
+	dir, err := os.MkdirTemp("", "f") // sockets need a short path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Setenv("TMPDIR", dir)
+	var out, errs bytes.Buffer
+	if code := run(context.Background(), []string{"-quick", "-emulated", "-rows", "18", "-o", "-"}, &out, &errs); code != exitFine {
+		t.Errorf("exit code %d\n%s%s", code, out.String(), errs.String())
+	}
+	for _, want := range []string{"# Reliability", "emulated in software and bears", "## 18"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in the output:\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "⇒") {
+		t.Errorf("both forms of the report:\n%s", out.String())
+	}
+}
+
 func TestFaultsRefusesBadFlagsWithExitCode2(t *testing.T) {
 	for _, c := range []struct{ args, want []string }{
 		{[]string{"-rows", "9", "-transport", "pigeon", "-outage", "1h", "extra"}, []string{"9 is not valid", "-transport", "pigeon", "-outage", `"extra"`}},

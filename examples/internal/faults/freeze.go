@@ -87,10 +87,13 @@ func (s *stuck) add(f *frozen) {
 	s.failed, s.before, s.other = append(s.failed, f.failed...), append(s.before, f.before...), append(s.other, f.other...)
 }
 
+// silence is what of that is waiting for a sign of life.
+const silence = 225 * time.Millisecond
+
 // report says what was added.
 func (s *stuck) report(res *Result) {
-	res.timing("out of rotation", s.out, worst(250*time.Millisecond))
-	res.timing("calls in flight at SIGSTOP failed", s.calls, worst(260*time.Millisecond))
+	res.timing("out of rotation", s.out, worst(250*time.Millisecond).waiting(silence))
+	res.timing("calls in flight at SIGSTOP failed", s.calls, worst(260*time.Millisecond).waiting(silence))
 	res.timing("the last call that was sent failed later than that", s.late, worst(10*time.Millisecond))
 	kinds, wrong := s.failed.kinds(unavailable)
 	res.Broken = append(res.Broken, wrong...)

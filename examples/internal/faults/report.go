@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/enclavepool/enclavepool/examples/internal/e2e/stack"
+	"github.com/enclavepool/enclavepool/pool"
 )
 
 // Machine is what a report was made on.
@@ -76,19 +77,36 @@ var transportName = map[stack.Transport]string{stack.Unix: "unix sockets", stack
 // Markdown writes the report as a page; command is how it was made.
 func (r *Report) Markdown(w io.Writer, command string) {
 	p := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
-	p("# Reliability")
+	if r.Transport == stack.Vsock {
+		p("# Reliability on real AF_VSOCK")
+	} else {
+		p("# Reliability")
+	}
 	p("")
 	p("What the pool does when enclaves, connections, or its own process fail. Each row is a fault that is really made: on fake")
 	p("enclaves that are processes of their own, %d connections to each, while callers make calls. The page is written by the", conns)
 	p("command below; what it measures, and how, is in `examples/internal/faults`, one file a row.")
 	p("")
-	p("- Made on %s with `%s`, over %s.", r.Machine.Began.Format(time.DateOnly), command, transportName[r.Transport])
+	if r.Slowness > 0 && r.Transport == stack.Vsock {
+		command = "make faults-vsock`, which runs `" + command + "` in the test VM"
+	} else {
+		command += "`"
+	}
+	p("- Made on %s with `%s, over %s.", r.Machine.Began.Format(time.DateOnly), command, transportName[r.Transport])
 	p("- Machine: %s. Callers, pool and enclaves share it.", r.Machine)
 	p("- It made %.0f calls/s with nothing else to do; the rows ask for %.0f, where they say nothing else.", r.Bears, r.Rate)
 	p("- A failed call counts whatever it failed with. *not sent*, *refused* and *unknown* are the pool's word on whether it may")
 	p("  have been executed (`pool.Disposition`).")
 	p("- **met**: all of it. **not met**: a timing beyond its limit. **BROKEN**: a behaviour that is not as it has to be, or a timing")
 	p("  whose median is more than %d times its limit; the command then exits with 1. **not shown here**: why is said.", hopeless)
+	if r.Slowness > 0 {
+		p("- The machine is emulated in software and bears %.0f times fewer calls than the one that the limits are for (%d/s). So a limit", r.Slowness, reference)
+		p("  counts %.0f times here, but for what of it is waiting (%s for a sign of life, DialTimeout for a handshake), which takes as", r.Slowness, silence)
+		p("  long on any machine; the limit is beside each timing. Asserted as they are anywhere are all behaviours, and that all")
+		p("  connections are back within %s. DialTimeout is %v here, since 32 handshakes at once may outlast the default of %v.", required,
+			emulatedDialTimeout, pool.DefaultConfig().DialTimeout)
+		p("  How fast the pool is these figures do not say: see [reliability.md](reliability.md).")
+	}
 	if r.Quick {
 		p("- This was a quick run: few and short repetitions, no timing held to its limit.")
 	}

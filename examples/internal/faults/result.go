@@ -28,6 +28,8 @@ type Result struct {
 	Took time.Duration
 
 	quick bool
+	// slowness is how much longer work takes here than on a machine of its own, for which the limits are. 0: no longer.
+	slowness float64
 }
 
 // Verdict is one of "met", "not met", "BROKEN" and "not shown here".
@@ -73,9 +75,21 @@ func (r *Result) notShown(format string, args ...any) {
 type goal struct {
 	quantile float64
 	limit    time.Duration
+	waits    time.Duration // the part of limit that passes in waiting, as long on any machine; the rest is work
 }
 
-func worst(limit time.Duration) goal { return goal{1, limit} }
+func worst(limit time.Duration) goal { return goal{quantile: 1, limit: limit} }
+
+// waiting says how much of the limit passes in waiting.
+func (g goal) waiting(part time.Duration) goal {
+	g.waits = part
+	return g
+}
+
+// on is the limit on a machine that is so many times slower.
+func (g goal) on(slowness float64) time.Duration {
+	return g.waits + time.Duration(float64(g.limit-g.waits)*max(1, slowness))
+}
 
 // timing adds a timing's figures and holds it to its goals. In a quick run nothing is held: it has too few samples, and
 // is used on machines that are busy.
@@ -89,15 +103,21 @@ func (r *Result) timing(name string, samples []time.Duration, goals ...goal) {
 	if len(samples) >= 50 {
 		text += fmt.Sprintf("p90 %s, p99 %s, ", short(quantile(samples, 0.9)), short(quantile(samples, 0.99)))
 	}
-	r.say("%sworst %s (n=%d)", text, short(samples[len(samples)-1]), len(samples))
+	text += fmt.Sprintf("worst %s (n=%d)", short(samples[len(samples)-1]), len(samples))
+	if r.slowness > 1 && !r.quick {
+		for _, g := range goals {
+			text += fmt.Sprintf("; limit here for %s %s", quantileName(g.quantile), short(g.on(r.slowness)))
+		}
+	}
+	r.say("%s", text)
 	if r.quick {
 		return
 	}
 	for _, g := range goals {
-		got := quantile(samples, g.quantile)
-		r.aim(got <= g.limit, "%s: %s is %s, limit %s", name, quantileName(g.quantile), short(got), short(g.limit))
+		got, limit := quantile(samples, g.quantile), g.on(r.slowness)
+		r.aim(got <= limit, "%s: %s is %s, limit %s", name, quantileName(g.quantile), short(got), short(limit))
 		median := quantile(samples, 0.5)
-		r.must(median <= hopeless*g.limit, "%s: even the median is %s, more than %d times the limit of %s", name, short(median), hopeless, short(g.limit))
+		r.must(median <= hopeless*limit, "%s: even the median is %s, more than %d times the limit of %s", name, short(median), hopeless, short(limit))
 	}
 }
 

@@ -92,3 +92,22 @@ func TestReportHasEveryRowAndAllThatItSays(t *testing.T) {
 		}
 	}
 }
+
+func TestOnAnEmulatedMachineWorkHasMoreTimeAndWaitingDoesNot(t *testing.T) {
+	limit := worst(250 * ms).waiting(225 * ms)
+	for slowness, want := range map[float64]time.Duration{0: 250 * ms, 0.5: 250 * ms, 1: 250 * ms, 10: 475 * ms} {
+		if got := limit.on(slowness); got != want {
+			t.Errorf("%v times slower: %v, want %v", slowness, got, want)
+		}
+	}
+	for took, want := range map[time.Duration]string{400 * ms: "met", 500 * ms: "not met", 3 * time.Second: "BROKEN"} {
+		r := &Result{slowness: 10}
+		r.timing("it", []time.Duration{took}, limit)
+		if got := r.Verdict(); got != want {
+			t.Errorf("%v: %s, want %s", took, got, want)
+		}
+		if !strings.Contains(r.Measured[0], "limit here for the worst 475ms") {
+			t.Errorf("%q says nothing of the limit", r.Measured[0])
+		}
+	}
+}

@@ -33,14 +33,17 @@ type rig struct {
 
 // settings are the same for all rows.
 type settings struct {
-	programs  stack.Programs
-	transport stack.Transport
-	quick     bool
-	outage    time.Duration // of row 23
-	rate      float64       // calls per second that this machine bears beside everything else
-	say       func(string)
-	child     []string // environment that makes this program the child of row 7
-	stalls    *stall.Watch
+	programs   stack.Programs
+	transport  stack.Transport
+	quick      bool
+	outage     time.Duration // of row 23
+	rate       float64       // calls per second that this machine bears beside everything else
+	say        func(string)
+	child      []string // environment that makes this program the child of row 7
+	stalls     *stall.Watch
+	emulated   bool    // this machine is
+	stepsClock bool    // row 18 may
+	slowness   float64 // how much so; 0: it is none, or that is not known yet
 }
 
 // close ends what the row started.
@@ -57,6 +60,14 @@ func (r *rig) times(full, few int) int {
 		return few
 	}
 	return full
+}
+
+// slow is the first of two numbers, or the second on an emulated machine.
+func (r *rig) slow(usual, emulated int) int {
+	if r.emulated {
+		return emulated
+	}
+	return usual
 }
 
 // lasting is a length: full, or brief in a quick run.
@@ -107,8 +118,20 @@ func (r *rig) pool(ctx context.Context, cfg pool.Config, opts ...pool.Option) (*
 	return p, p.Ready(ctx)
 }
 
+// emulatedDialTimeout replaces the default of 150 ms on an emulated machine: 32 handshakes at once take longer there.
+const emulatedDialTimeout = 500 * time.Millisecond
+
+// dialTimeout is that of every pool here.
+func (r *rig) dialTimeout() time.Duration {
+	if r.emulated {
+		return emulatedDialTimeout
+	}
+	return pool.DefaultConfig().DialTimeout
+}
+
 // open opens a pool.
 func (r *rig) open(cfg pool.Config, opts ...pool.Option) (*pool.Pool, error) {
+	cfg.DialTimeout = r.dialTimeout()
 	log, err := os.OpenFile(filepath.Join(r.dir, "pool.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err

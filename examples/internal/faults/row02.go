@@ -8,6 +8,13 @@ import (
 	"github.com/enclavepool/enclavepool/pool"
 )
 
+// required is how soon all connections have to be back, on any machine.
+const required = 200 * time.Millisecond
+
+// settling is more than a connection needs that carries no call to be taken for one that is of use. An enclave whose
+// connections die before that, time after time, is dialled more rarely.
+const settling = 300 * time.Millisecond
+
 // row2 kills the enclave and starts it again after some time. Both ends of the timing are exact: the enclave itself says
 // since when it accepts connections, and Pool.Stats since when each connection has been admitted, both by the clock of
 // this machine.
@@ -37,8 +44,8 @@ var row2 = row{
 			down  time.Duration
 			times int
 		}{
-			{0, r.times(40, 1)}, {50 * time.Millisecond, r.times(30, 1)},
-			{500 * time.Millisecond, r.times(22, 1)}, {3 * time.Second, r.times(8, 0)},
+			{0, r.times(r.slow(40, 8), 1)}, {50 * time.Millisecond, r.times(r.slow(30, 6), 1)},
+			{500 * time.Millisecond, r.times(r.slow(22, 4), 1)}, {3 * time.Second, r.times(r.slow(8, 2), 0)},
 		} {
 			var here []time.Duration
 			for range round.times {
@@ -67,7 +74,7 @@ var row2 = row{
 				away := dials.begun(a.Target, killed, listens)
 				perSecond, together = max(perSecond, busiest(away, time.Second)), max(together, atOnce(away, 0))
 				burst = max(burst, busiest(away, 20*time.Millisecond))
-				if err := sleep(ctx, 150*time.Millisecond); err != nil {
+				if err := sleep(ctx, settling); err != nil {
 					return err
 				}
 			}
@@ -79,7 +86,8 @@ var row2 = row{
 		}
 		stop = func() {}
 		made := l.stop()
-		res.timing("all 32 back", back, goal{0.5, 20 * time.Millisecond}, goal{0.99, 60 * time.Millisecond}, goal{0.99, 200 * time.Millisecond})
+		res.timing("all 32 back", back, goal{quantile: 0.5, limit: 20 * time.Millisecond}, goal{quantile: 0.99, limit: 60 * time.Millisecond},
+			goal{quantile: 0.99, limit: required}.waiting(required)) // this one is the same on any machine
 		res.timing("the first one back", first)
 		res.say("while away: at most %d attempts in a second, %d in 20 ms, %d at once", perSecond, burst, together)
 		if !r.quick { // it is not away for a second

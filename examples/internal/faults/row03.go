@@ -18,8 +18,8 @@ const retries = `{"methodConfig":[{"name":[{"service":"signer.v1.SignerService"}
 // killPause is the time between two connections that die.
 const killPause = 20 * time.Millisecond
 
-// young is the age under which the pool does not replace a connection without a pause, or an enclave that closes every
-// connection at once would be dialled without one.
+// young is the age under which the pool replaces a connection without a pause only while others are of use and within an
+// allowance, or an enclave that closes every connection at once would be dialled without one.
 const young = 100 * time.Millisecond
 
 // row3 makes the enclave close a connection, any, 50 times a second, once with a retry policy and once without.

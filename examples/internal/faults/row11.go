@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/enclavepool/enclavepool/examples/internal/enclave"
-	"github.com/enclavepool/enclavepool/pool"
 )
 
 // row11 puts a listener in the enclave's place that accepts every connection and says nothing. The listener is in this
@@ -72,8 +71,8 @@ var row11 = row{
 			whole = append(whole, held)
 		}
 		slices.SortFunc(whole, func(x, y attempt) int { return x.begin.Compare(y.begin) })
-		limit := pool.DefaultConfig().DialTimeout
-		res.timing("an attempt", lengths, worst(limit+25*time.Millisecond))
+		limit := r.dialTimeout()
+		res.timing("an attempt", lengths, worst(limit+25*time.Millisecond).waiting(limit))
 		perSecond, together := busiest(whole, time.Second), atOnce(whole, giveUp)
 		res.say("%d attempts, at most %d in a second, %d at once", len(whole), perSecond, together)
 		if !r.quick {

@@ -75,7 +75,7 @@ var row12 = row{
 		}
 		stop = func() {}
 		during, failed := elsewhere()
-		res.timing("recovery", back, worst(200*time.Millisecond))
+		res.timing("recovery", back, worst(required).waiting(required))
 		res.say("at most %d attempts at once", together)
 		starved, err := r.starved(ctx, began, time.Now())
 		if err != nil {
@@ -84,7 +84,7 @@ var row12 = row{
 		res.must(together <= 4 || starved, "%d attempts at once", together)
 		res.must(failed == 0, "%d Acquires of another enclave failed", failed)
 		res.timing("Acquire elsewhere, before", before)
-		res.timing("Acquire elsewhere, meanwhile", during, goal{0.99, max(2*quantile(before, 0.99), 100*time.Microsecond)})
+		res.timing("Acquire elsewhere, meanwhile", during, goal{quantile: 0.99, limit: max(2*quantile(before, 0.99), 100*time.Microsecond)})
 		return nil
 	},
 }

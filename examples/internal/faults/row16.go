@@ -78,7 +78,7 @@ var row16 = row{
 				return err
 			}
 		}
-		res.timing("told", told, goal{0.99, time.Millisecond})
+		res.timing("told", told, goal{quantile: 0.99, limit: time.Millisecond})
 		res.say("every error: ErrUnavailable, nothing sent, with a time to retry after")
 		res.timing("one enclave back: listening → first connection", back)
 		return nil

@@ -21,6 +21,11 @@ type Config struct {
 	Transport stack.Transport
 	// Quick makes few and short repetitions, and holds behaviours only, no timings.
 	Quick bool
+	// Emulated says that this machine is emulated in software. Limits for timings are then those of a machine so many times
+	// slower, as far as it is work that they limit, and not waiting: see Report.Slowness.
+	Emulated bool
+	// StepClock lets row 18 step the wall clock of this machine by an hour and back.
+	StepClock bool
 	// Outage is how long the outage of row 23 lasts. 0: 60s, in a quick run 5s.
 	Outage time.Duration
 	// Child is the environment with which this program, started anew, calls Child and nothing else.
@@ -37,8 +42,11 @@ type Report struct {
 	Quick     bool
 	// Bears is how many calls per second the machine made with nothing else to do, Rate how many the rows ask for.
 	Bears, Rate float64
-	Results     []*Result
-	Machine     Machine
+	// Slowness is how many times fewer calls per second this machine bears than the one that the limits are for, where it
+	// is emulated; else 0.
+	Slowness float64
+	Results  []*Result
+	Machine  Machine
 }
 
 // Broken is whether a behaviour was not as it has to be.
@@ -62,7 +70,10 @@ type row struct {
 }
 
 // rows are all rows, by number.
-var rows = []row{row1, row2, row3, row4, row5, row6, row7, row8, row11, row12, row13, row15, row16, row17, row18, row21, row22, row23, row24}
+var rows = []row{row1, row2, row3, row4, row5, row6, row7, row8, row11, row12, row13, row15, row16, row17, row18, row21, row22, row23, row24, row25}
+
+// reference is how many calls per second the machine of docs/reliability.md bears, for which the limits are.
+const reference = 24000
 
 // Numbers are the numbers of all rows.
 func Numbers() []int {
@@ -104,7 +115,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	} else {
 		defer os.RemoveAll(dir)
 	}
-	s := settings{transport: cfg.Transport, quick: cfg.Quick, outage: cfg.Outage, say: cfg.Say, child: cfg.Child}
+	s := settings{transport: cfg.Transport, quick: cfg.Quick, outage: cfg.Outage, say: cfg.Say, child: cfg.Child, emulated: cfg.Emulated, stepsClock: cfg.StepClock}
 	bin := filepath.Join(dir, "bin")
 	if err := os.Mkdir(bin, 0o700); err != nil {
 		return rep, err
@@ -120,12 +131,16 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	}); err != nil {
 		return rep, fmt.Errorf("calibrating: %w", err)
 	}
+	if cfg.Emulated {
+		rep.Slowness = max(1, reference/rep.Bears)
+		s.slowness = rep.Slowness
+	}
 	s.rate = min(rep.Bears/5, 2000)
 	rep.Rate = s.rate
 	cfg.Say(fmt.Sprintf("this machine makes %.0f calls/s with nothing else to do; the rows ask for %.0f", rep.Bears, rep.Rate))
 	for _, row := range chosen {
 		cfg.Say(fmt.Sprintf("row %d: %s …", row.number, row.fault))
-		res := &Result{Row: row.number, Fault: row.fault, Held: row.held, How: row.how, quick: cfg.Quick}
+		res := &Result{Row: row.number, Fault: row.fault, Held: row.held, How: row.how, quick: cfg.Quick, slowness: s.slowness}
 		began := time.Now()
 		if err := with(dir, fmt.Sprint(row.number), s, func(r *rig) error { return row.run(ctx, r, res) }); err != nil {
 			return rep, fmt.Errorf("row %d: %w", row.number, err)
