@@ -17,11 +17,10 @@ import (
 // is noticed.
 type keeper struct {
 	e         *enclave
-	places    []*place      // by index
-	learntAge time.Duration // at which the enclave retires connections; 0: not seen
-	lastStart time.Time     // of an attempt
-	failing   bool          // the last attempt that is over has failed
-	held      bool          // draining: nothing is dialled
+	places    []*place  // by index
+	lastStart time.Time // of an attempt
+	failing   bool      // the last attempt that is over has failed
+	held      bool      // draining: nothing is dialled
 	stop      bool
 	done      chan struct{}
 	probes    sync.WaitGroup
@@ -183,7 +182,7 @@ func (k *keeper) due(p *place) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	for _, o := range k.places {
-		if o.conn != nil && o.attempt != nil {
+		if o.conn != nil && o.attempt != nil && !p.conn.warned {
 			return time.Time{}, false // one is being replaced; its turn comes after
 		}
 	}

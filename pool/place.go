@@ -103,6 +103,9 @@ func (k *keeper) admit(c *conn) {
 	cause := p.cause
 	p.cause = nil
 	switch {
+	case old != nil && old.warned:
+		k.leave(old)
+		e.log.Debug("connection replaced before the enclave closes it", "conn", c.index, "cause", errText(old.why(nil)))
 	case old != nil:
 		p.backoff.Reset()
 		k.leave(old)
@@ -160,6 +163,7 @@ func (k *keeper) fail(p *place, cause error, now time.Time) {
 	cause = p.attempt.rejectedUs(cause)
 	k.abandon(p)
 	p.cause, p.released, k.failing = cause, false, true
+	k.letGo()
 	wait := p.backoff.Next()
 	switch {
 	case errors.Is(cause, ErrPeerRejected):
@@ -193,7 +197,17 @@ func (k *keeper) lose(p *place, sig breaker.Signal, cause error, now time.Time) 
 	c := p.conn
 	p.conn, p.cause, p.released = nil, cause, false
 	k.leave(c)
-	// A peer that accepts and dies at once must not be dialled without pause.
+	wait := p.pause(c, now)
+	p.next = now.Add(wait)
+	k.e.log.Warn("connection lost", "conn", p.index, "cause", errText(cause), "next", wait)
+	k.mark(p, sig, cause, now)
+	k.lostLast(sig, cause, now)
+	k.e.changed()
+}
+
+// pause returns how long to wait with c's successor: a peer that accepts and
+// ends it at once must not be dialled without pause.
+func (p *place) pause(c *conn, now time.Time) time.Duration {
 	age := c.age(now)
 	if age > settled || c.useful.Load() {
 		p.backoff.Reset()
@@ -201,12 +215,7 @@ func (k *keeper) lose(p *place, sig breaker.Signal, cause error, now time.Time) 
 			p.backoff.Next() // the immediate attempt; it waits for the one after
 		}
 	}
-	wait := p.backoff.Next()
-	p.next = now.Add(wait)
-	k.e.log.Warn("connection lost", "conn", p.index, "cause", errText(cause), "next", wait)
-	k.mark(p, sig, cause, now)
-	k.lostLast(sig, cause, now)
-	k.e.changed()
+	return p.backoff.Next()
 }
 
 // lostLast begins an outage if no connection is left that callers may use.
@@ -248,6 +257,7 @@ func (k *keeper) leaveThen(c *conn, then func()) {
 			time.AfterFunc(farewell, c.cut)
 		}
 		c.sub.Shutdown()
+		c.release() // not sooner: it is gRPC that takes what is on its way elsewhere
 	})
 }
 
