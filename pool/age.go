@@ -37,8 +37,8 @@ func (k *keeper) warned(c *conn, now time.Time) {
 	}
 }
 
-// letGo gives up the hope for successors: a call in flight is better off if
-// gRPC knows all that the enclave has said.
+// letGo gives up the hope for successors, as nobody listens any more: an enclave
+// that stops waits for what it has said to be heard.
 func (k *keeper) letGo() {
 	for _, p := range k.places {
 		if p.conn != nil && p.conn.warned {

@@ -153,6 +153,13 @@ func (c *conn) cut() {
 	}
 }
 
+// dialled tells whether somebody answered at the enclave's address.
+func (c *conn) dialled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.raw != nil
+}
+
 // ConnState implements lb.Owner.
 func (c *conn) ConnState(state connectivity.State, err error) {
 	if state == connectivity.Ready {

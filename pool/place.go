@@ -161,9 +161,11 @@ func (k *keeper) recovered(first *conn, sig breaker.Signal, cause error, now tim
 func (k *keeper) fail(p *place, cause error, now time.Time) {
 	index := p.index
 	cause = p.attempt.rejectedUs(cause)
+	if !p.attempt.dialled() {
+		k.letGo()
+	}
 	k.abandon(p)
 	p.cause, p.released, k.failing = cause, false, true
-	k.letGo()
 	wait := p.backoff.Next()
 	switch {
 	case errors.Is(cause, ErrPeerRejected):
