@@ -45,6 +45,7 @@ type conn struct {
 	startedAt time.Time // when its attempt began
 	deadline  time.Time // of the attempt, while it is one
 	checking  bool      // connected; the health check is under way
+	giveUp    func()    // ends that check
 	retireAt  time.Time // when it is to be replaced; zero: never
 	warned    bool      // the enclave is about to close it
 	monitor   *health.Monitor

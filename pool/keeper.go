@@ -32,6 +32,7 @@ type keeper struct {
 	full      fullness
 	probing   probing
 	shunning  bool // the peer was rejected, and that has been said
+	pulseAt   time.Time
 
 	mu   sync.Mutex
 	mail []func(*keeper)
@@ -42,6 +43,8 @@ type keeper struct {
 type outage struct {
 	since time.Time // zero: there is a connection
 	spent bool      // it has outlasted the budget
+	// stalled is for how much of it this process has not run.
+	stalled time.Duration
 	// verdict: health probes ended it, not the transport. The enclave is tried
 	// by one connection at a time then (half open).
 	verdict bool
@@ -87,6 +90,7 @@ func (k *keeper) run() {
 		}
 		now := time.Now()
 		var next alarm
+		k.stepStall(now)
 		k.stepPlaces(now, &next)
 		k.stepOutage(now, &next)
 		k.stepHealth(now, &next)
@@ -94,6 +98,7 @@ func (k *keeper) run() {
 		k.stepSizing(now, &next)
 		k.stepFullness(now, &next)
 		k.stepLeases(now, &next)
+		k.stepPulse(now, &next)
 		if !next.at.IsZero() {
 			timer.Reset(next.at.Sub(now))
 		}
@@ -260,8 +265,10 @@ func (k *keeper) check(c *conn) {
 		k.admit(c)
 		return
 	}
+	// Its time is up when the attempt's is: the keeper sees to that.
+	ctx, cancel := context.WithCancel(k.ctx)
+	c.giveUp = cancel
 	k.probes.Go(func() {
-		ctx, cancel := context.WithDeadline(k.ctx, c.deadline)
 		defer cancel()
 		err := k.e.probe(ctx, c.sub)
 		k.post(func(k *keeper) {
@@ -269,8 +276,6 @@ func (k *keeper) check(c *conn) {
 			case c != c.place.attempt:
 			case err == nil:
 				k.admit(c)
-			case ctx.Err() != nil:
-				k.fail(c.place, c.why(&attemptTimeout{k.e.cfg.Load().dialTimeout, true}), time.Now())
 			default:
 				k.fail(c.place, c.why(fmt.Errorf("health check: %w", err)), time.Now())
 			}
@@ -283,7 +288,7 @@ func (k *keeper) stepOutage(now time.Time, next *alarm) {
 	if k.outage.since.IsZero() || k.outage.spent || k.held {
 		return
 	}
-	if end := k.outage.since.Add(k.e.cfg.Load().reconnect.Budget); now.Before(end) {
+	if end := k.outage.since.Add(k.e.cfg.Load().reconnect.Budget + k.outage.stalled); now.Before(end) {
 		next.no(end)
 		return
 	}

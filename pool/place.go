@@ -188,6 +188,9 @@ func (k *keeper) fail(p *place, cause error, now time.Time) {
 func (k *keeper) abandon(p *place) {
 	c := p.attempt
 	p.attempt = nil
+	if c.giveUp != nil {
+		c.giveUp()
+	}
 	c.cut() // first, or gRPC would wait for a peer that does not read
 	if c.sub != nil {
 		c.sub.Shutdown()
