@@ -38,6 +38,7 @@ func TestTheTimeThatThisProcessDidNotRunIsNotTheEnclaves(t *testing.T) {
 		p, e := memoryPool(t, &service{}, nil, pool.WithLogger(slog.New(h)))
 		synctest.Wait()
 		e.Stop()
+		synctest.Wait() // the loss is known: the call waits
 		called := make(chan error, 1)
 		go func() {
 			_, err := client(p, "a").EmptyCall(within(t, patience), &grpc_testing.Empty{})
