@@ -39,7 +39,9 @@ type frame struct {
 // cut tells whether the end came within the frame.
 func (f frame) cut() bool { return f.Type == 0xff || len(f.raw) < 9+int(f.Length) }
 
-func (f frame) String() string { return fmt.Sprintf("\n%v %x", f.FrameHeader, f.raw[:min(len(f.raw), 24)]) }
+func (f frame) String() string {
+	return fmt.Sprintf("\n%v %x", f.FrameHeader, f.raw[:min(len(f.raw), 24)])
+}
 
 // framesOf cuts in at its frames; the last may be cut short.
 func framesOf(in []byte) []frame {
