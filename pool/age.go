@@ -3,41 +3,48 @@ package pool
 import (
 	"math/rand/v2"
 	"time"
+
+	"github.com/enclavepool/enclavepool/breaker"
 )
 
-// A connection that is old is replaced while it still works: its successor is
-// admitted first. How old is what Config.MaxConnAge says or, where the enclave
-// has an age of its own, a little less than that: by the time that its GOAWAY
-// arrives gRPC has stopped using the connection, and no successor could be
-// there. So the first GOAWAY of that kind teaches the pool to come before it.
-
-// goAwayAge is what grpc-go's server says when its MaxConnectionAge has passed.
-const goAwayAge = "max_age"
-
-// learnAge is called when the enclave has retired c for its age.
-func (k *keeper) learnAge(c *conn, now time.Time) {
-	// The server varies the age by a tenth either way, and so do we.
-	age := c.age(now) * 4 / 5
-	if age < time.Second || k.learntAge != 0 && k.learntAge <= age {
-		return
-	}
-	k.learntAge = age
-	k.e.log.Info("the enclave retires connections for their age; the pool replaces them before that", "age", age)
-	for _, p := range k.places {
-		if p.conn != nil {
-			k.setRetirement(p.conn)
-		}
-	}
-}
+// A connection that is old, or that the enclave is about to close, is replaced
+// while it still works: its successor is admitted first. What the enclave says
+// about it, a GOAWAY that refuses no call yet, is kept from gRPC meanwhile (see
+// package h2tap), because gRPC stops using the connection at that word.
 
 // setRetirement decides when c is to be replaced.
 func (k *keeper) setRetirement(c *conn) {
-	age := k.e.cfg.Load().maxConnAge
-	if l := k.learntAge; l > 0 && (age == 0 || l < age) {
-		age = l
+	if c.warned {
+		return // as soon as possible
 	}
-	if age > 0 {
+	if age := k.e.cfg.Load().maxConnAge; age > 0 {
 		// Up to a tenth earlier, so that those opened together part ways.
 		c.retireAt = c.openedAt.Add(age - time.Duration(rand.Int64N(int64(age)/10+1)))
+	} else {
+		c.retireAt = time.Time{}
+	}
+}
+
+// warned has c replaced, which the enclave is about to close.
+func (k *keeper) warned(c *conn, now time.Time) {
+	p := c.place
+	if c != p.conn || k.held {
+		c.release() // it leaves anyway, or nothing may come in its place
+		return
+	}
+	c.warned, c.retireAt = true, now
+	if p.attempt == nil {
+		// An enclave that warns at once must not be dialled without pause.
+		p.next = now.Add(k.planRedial(p, c, breaker.Lost, now))
+	}
+}
+
+// letGo gives up the hope for successors, as nobody listens any more: an enclave
+// that stops waits for what it has said to be heard.
+func (k *keeper) letGo() {
+	for _, p := range k.places {
+		if p.conn != nil && p.conn.warned {
+			p.conn.release()
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -166,6 +167,9 @@ func TestOneWaiterTooManyGetsErrExhausted(t *testing.T) {
 		}
 		_, err := p.Acquire(t.Context(), "a")
 		poolError(t, err, "a", pool.ErrExhausted, codes.ResourceExhausted)
+		if said := err.Error(); !strings.Contains(said, "1 of 1 slots in use, 2 of at most 2 waiters queued") {
+			t.Errorf("%q does not say how long the queue is and may be", said)
+		}
 		holder.Release()
 		synctest.Wait()
 		if got.errs[0] != nil || got.errs[1] != nil || len(got.all()) != 2 {

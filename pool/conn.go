@@ -45,7 +45,9 @@ type conn struct {
 	startedAt time.Time // when its attempt began
 	deadline  time.Time // of the attempt, while it is one
 	checking  bool      // connected; the health check is under way
-	retireAt  time.Time // when it is old enough to be replaced; zero: never
+	giveUp    func()    // ends that check
+	retireAt  time.Time // when it is to be replaced; zero: never
+	warned    bool      // the enclave is about to close it
 	monitor   *health.Monitor
 	suspended bool // out of rotation because the enclave asked for it
 	gone      bool // its socket is closed
@@ -168,6 +170,13 @@ func (c *conn) unread() bool {
 	return raw != nil && unread(raw)
 }
 
+// dialled tells whether somebody answered at the enclave's address.
+func (c *conn) dialled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.raw != nil
+}
+
 // ConnState implements lb.Owner.
 func (c *conn) ConnState(state connectivity.State, err error) {
 	if state == connectivity.Ready {
@@ -215,8 +224,25 @@ func (c *conn) StreamReset(_, code uint32) {
 // GoAway implements h2tap.Observer.
 func (c *conn) GoAway(_, code uint32, debug string) {
 	c.note(fmt.Errorf("the enclave sent GOAWAY %v %q", h2tap.Code(code), debug))
-	if h2tap.Code(code) == h2tap.NoError && debug == goAwayAge {
-		c.enclave.keeper.post(func(k *keeper) { k.learnAge(c, time.Now()) })
+}
+
+// HoldGoAway implements h2tap.Observer. The keeper has the time of one attempt
+// to put another connection in this one's place.
+func (c *conn) HoldGoAway() time.Duration {
+	c.mu.Lock()
+	admits := c.admits
+	c.mu.Unlock()
+	if !admits {
+		return 0 // nobody would miss it
+	}
+	c.enclave.keeper.post(func(k *keeper) { k.warned(c, time.Now()) })
+	return c.enclave.cfg.Load().dialTimeout
+}
+
+// release lets gRPC know what the enclave has said.
+func (c *conn) release() {
+	if t := c.tap.Load(); t != nil {
+		t.Release()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -90,6 +91,53 @@ func TestConnectionsFollowTheLoadUpAndDown(t *testing.T) {
 		}
 		if s := stats(p, "a"); s.Exhausted != 0 || s.Reconnects != 0 || s.Dials != 16 {
 			t.Errorf("%d exhausted, %d reconnects, %d dials; want 0, 0, 16", s.Exhausted, s.Reconnects, s.Dials)
+		}
+	})
+}
+
+// Calls that last keep their connections, and the idle ones leave, down to the minimum and no further.
+func TestTheIdlestConnectionsLeaveFirst(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		svc := &service{hold: make(chan struct{})}
+		p, _ := memoryPool(t, svc, func(cfg *pool.Config) {
+			cfg.MinConns, cfg.MaxConns, cfg.MaxConcurrentStreams, cfg.RequestTimeout = 2, 8, 10, 0
+		})
+		for range 70 {
+			_ = begun2(t, p)
+		}
+		time.Sleep(time.Second)
+		if n := stats(p, "a").HealthyConns; n != 8 {
+			t.Fatalf("%d connections with 70 in flight, want 8", n)
+		}
+		close(svc.hold)
+		synctest.Wait()
+		// Leases on the last two connections, so that no order of index explains who stays.
+		var busy []*pool.Lease
+		for len(busy) < 4 {
+			l := acquire(t, p, "a")
+			on := slices.IndexFunc(stats(p, "a").Connections, func(c pool.ConnStats) bool { return c.InFlight > 0 && c.Index < 6 })
+			if on >= 0 {
+				l.Release()
+			} else {
+				busy = append(busy, l)
+			}
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		s := stats(p, "a")
+		held := 0
+		for _, c := range s.Connections {
+			held += c.InFlight
+		}
+		if len(s.Connections) != 2 || held != 4 {
+			t.Errorf("%+v stayed; want two, with the 4 leases", s.Connections)
+		}
+		for _, l := range busy {
+			l.Release()
+		}
+		time.Sleep(10 * time.Minute)
+		if n := stats(p, "a").HealthyConns; n != 2 {
+			t.Errorf("%d connections in the end, want the minimum of 2", n)
 		}
 	})
 }

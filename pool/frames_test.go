@@ -98,6 +98,13 @@ func (i *injectors) inject(frame []byte) {
 	}
 }
 
+// forget keeps frames that are injected later from the connections there are.
+func (i *injectors) forget() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.all = nil
+}
+
 func TestALimitLoweredUnderLoadFailsNoCallAndEjectsNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		svc := &service{}

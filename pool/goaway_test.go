@@ -114,11 +114,12 @@ func TestConnectionsThatTheEnclaveRetiresCostNoCall(t *testing.T) {
 	})
 	checkQuiet(t, p, svc)
 	s := stats(p, "a")
-	if s.Reconnects < 10 || s.Exhausted != 0 || s.Ejections != 0 || s.StreamResets != 0 {
-		t.Errorf("%d reconnects, %d exhausted, %d ejections, %d resets; want 10 or more, 0, 0, 0",
-			s.Reconnects, s.Exhausted, s.Ejections, s.StreamResets)
+	if s.Dials < 12 || s.Exhausted != 0 || s.Ejections != 0 || s.StreamResets != 0 {
+		t.Errorf("%d dials, %d exhausted, %d ejections, %d resets; want 12 or more, 0, 0, 0",
+			s.Dials, s.Exhausted, s.Ejections, s.StreamResets)
 	}
-	t.Logf("%d calls on %d connections, %d slots", calls, s.Dials, s.Acquires)
+	// Most have their successor first; how many depends on the machine.
+	t.Logf("%d calls on %d connections, %d slots, %d reconnects", calls, s.Dials, s.Acquires, s.Reconnects)
 }
 
 // An enclave that is stopped politely and started again, under load: a call

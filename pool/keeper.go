@@ -19,7 +19,6 @@ import (
 type keeper struct {
 	e         *enclave
 	places    []*place         // by index
-	learntAge time.Duration    // at which the enclave retires connections; 0: not seen
 	lastStart time.Time        // of an attempt
 	failing   bool             // the last attempt that is over has failed
 	allowance *rate.Limiter    // of attempts that wait for nothing
@@ -36,6 +35,7 @@ type keeper struct {
 	full      fullness
 	probing   probing
 	shunning  bool // the peer was rejected, and that has been said
+	pulseAt   time.Time
 
 	mu   sync.Mutex
 	mail []func(*keeper)
@@ -46,6 +46,8 @@ type keeper struct {
 type outage struct {
 	since time.Time // zero: there is a connection
 	spent bool      // it has outlasted the budget
+	// stalled is for how much of it this process has not run.
+	stalled time.Duration
 	// verdict: health probes ended it, not the transport. The enclave is tried
 	// by one connection at a time then (half open).
 	verdict bool
@@ -91,6 +93,7 @@ func (k *keeper) run() {
 		}
 		now := time.Now()
 		var next alarm
+		k.stepStall(now)
 		k.stepPlaces(now, &next)
 		k.stepOutage(now, &next)
 		k.stepHealth(now, &next)
@@ -98,6 +101,7 @@ func (k *keeper) run() {
 		k.stepSizing(now, &next)
 		k.stepFullness(now, &next)
 		k.stepLeases(now, &next)
+		k.stepPulse(now, &next)
 		if !next.at.IsZero() {
 			timer.Reset(next.at.Sub(now))
 		}
@@ -197,7 +201,7 @@ func (k *keeper) due(p *place) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	for _, o := range k.places {
-		if o.conn != nil && o.attempt != nil {
+		if o.conn != nil && o.attempt != nil && !p.conn.warned {
 			return time.Time{}, false // one is being replaced; its turn comes after
 		}
 	}
@@ -275,8 +279,10 @@ func (k *keeper) check(c *conn) {
 		k.admit(c)
 		return
 	}
+	// Its time is up when the attempt's is: the keeper sees to that.
+	ctx, cancel := context.WithCancel(k.ctx)
+	c.giveUp = cancel
 	k.probes.Go(func() {
-		ctx, cancel := context.WithDeadline(k.ctx, c.deadline)
 		defer cancel()
 		err := k.e.probe(ctx, c.sub)
 		k.post(func(k *keeper) {
@@ -284,8 +290,6 @@ func (k *keeper) check(c *conn) {
 			case c != c.place.attempt:
 			case err == nil:
 				k.admit(c)
-			case ctx.Err() != nil:
-				k.fail(c.place, c.why(&attemptTimeout{k.e.cfg.Load().dialTimeout, true}), time.Now())
 			default:
 				k.fail(c.place, c.why(fmt.Errorf("health check: %w", err)), time.Now())
 			}
@@ -298,7 +302,7 @@ func (k *keeper) stepOutage(now time.Time, next *alarm) {
 	if k.outage.since.IsZero() || k.outage.spent || k.held {
 		return
 	}
-	if end := k.outage.since.Add(k.e.cfg.Load().reconnect.Budget); now.Before(end) {
+	if end := k.outage.since.Add(k.e.cfg.Load().reconnect.Budget + k.outage.stalled); now.Before(end) {
 		next.no(end)
 		return
 	}

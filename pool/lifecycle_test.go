@@ -251,7 +251,6 @@ func TestNoCallFailsThroughAThousandResizesAndDrains(t *testing.T) {
 	svc := &service{}
 	enclaves := []*pooltest.Enclave{pooltest.Start(t, svc.register), pooltest.Start(t, svc.register)}
 	cfg := config(enclaves...)
-	cfg.Reconnect.Budget = patience // how soon a resumed enclave is back depends on the machine
 	p := newPool(t, cfg)
 	ready(t, p)
 	ctx, stop := context.WithCancel(t.Context())

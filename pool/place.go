@@ -105,6 +105,9 @@ func (k *keeper) admit(c *conn) {
 	cause := p.cause
 	p.cause = nil
 	switch {
+	case old != nil && old.warned:
+		k.leave(old)
+		e.log.Debug("connection replaced before the enclave closes it", "conn", c.index, "cause", errText(old.why(nil)))
 	case old != nil:
 		p.backoff.Reset()
 		k.leave(old)
@@ -164,6 +167,9 @@ func (k *keeper) recovered(first *conn, sig breaker.Signal, cause error, now tim
 func (k *keeper) fail(p *place, cause error, now time.Time) {
 	index, dropped := p.index, p.attempt.closed.Load()
 	cause = p.attempt.rejectedUs(cause)
+	if !p.attempt.dialled() {
+		k.letGo()
+	}
 	k.abandon(p)
 	p.cause, p.released = cause, false
 	var wait time.Duration
@@ -193,6 +199,9 @@ func (k *keeper) fail(p *place, cause error, now time.Time) {
 func (k *keeper) abandon(p *place) {
 	c := p.attempt
 	p.attempt = nil
+	if c.giveUp != nil {
+		c.giveUp()
+	}
 	c.cut() // first, or gRPC would wait for a peer that does not read
 	if c.sub != nil {
 		c.sub.Shutdown()
@@ -243,6 +252,7 @@ func (k *keeper) leaveThen(c *conn, then func()) {
 			time.AfterFunc(farewell, c.cut)
 		}
 		c.sub.Shutdown()
+		c.release() // not sooner: it is gRPC that takes what is on its way elsewhere
 	})
 }
 

@@ -127,7 +127,6 @@ func (k *keeper) adopt(before, s *settings) {
 			}
 		}
 		if before.maxConnAge != s.maxConnAge {
-			c.retireAt = time.Time{}
 			k.setRetirement(c)
 		}
 	}

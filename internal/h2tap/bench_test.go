@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc/mem"
@@ -30,6 +31,7 @@ func (silent) MaxConcurrentStreams(uint32)   {}
 func (silent) Settings()                     {}
 func (silent) StreamReset(uint32, uint32)    {}
 func (silent) GoAway(uint32, uint32, string) {}
+func (silent) HoldGoAway() time.Duration     { return 0 }
 func (silent) Closed(error)                  {}
 
 func readAll(b *testing.B, c net.Conn, size int) {

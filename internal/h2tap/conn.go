@@ -24,15 +24,19 @@ type Observer interface {
 	// GoAway is called for each GOAWAY. Streams above lastStreamID were not processed; code is a [Code]. debug holds
 	// at most 256 bytes of the peer's debug data, with a dot in place of anything but printable ASCII.
 	GoAway(lastStreamID, code uint32, debug string)
+	// HoldGoAway is called at most once, after GoAway, when the first GOAWAY is a warning: NO_ERROR, and no stream
+	// refused. It returns for how long the tap may hold it back, 0 for not at all. [Conn.Release] ends that sooner.
+	HoldGoAway() time.Duration
 	// Closed is called once, with the first error of a read (io.EOF, ECONNRESET, …) or with [net.ErrClosed] when
 	// Close comes first. A read deadline that passes ([os.ErrDeadlineExceeded]) closes nothing and is not reported.
 	Closed(err error)
 }
 
-// Conn is a net.Conn that passes everything through and follows the HTTP/2 frames its reads return. One goroutine at
+// Conn is a net.Conn that passes everything through and follows the HTTP/2 frames its reads return, and may hold one of
+// them back for a while, the server's warning that it will close the connection, and the PING behind it. One goroutine at
 // a time may read, as HTTP/2 implies; all else is as safe for concurrent use as the connection underneath.
 //
-// It deliberately has the methods of net.Conn and ReadOnReady only: a SyscallConn or a NetConn would be a way for
+// It deliberately has the methods of net.Conn, ReadOnReady and Release only: a SyscallConn or a NetConn would be a way for
 // bytes to pass unseen.
 type Conn struct {
 	conn    net.Conn
@@ -40,6 +44,8 @@ type Conn struct {
 	obs     Observer
 	start   time.Time // carries the monotonic clock: a step of the wall clock moves no difference
 	scanner scanner   // belongs to the goroutine that reads
+	holder  *holder   // the same; nil: nothing is held
+	release release
 
 	lastRead atomic.Int64 // nanoseconds after start
 	bytes    atomic.Uint64
@@ -57,14 +63,42 @@ func New(c net.Conn, o Observer) *Conn {
 
 // Read reads from the connection underneath and follows the frames in what came.
 func (c *Conn) Read(p []byte) (int, error) {
-	n, err := c.conn.Read(p)
-	if n > 0 {
-		c.passed(p[:n])
+	if c.holder == nil {
+		n, err := c.conn.Read(p)
+		if n > 0 {
+			c.passed(p[:n])
+		}
+		if err != nil {
+			c.failed(err)
+		}
+		if c.scanner.fromGoAway == 0 {
+			return n, err
+		}
+		if n, err = c.holdFrom(p[:n], err); n > 0 {
+			return n, err
+		}
 	}
-	if err != nil {
-		c.failed(err)
+	return c.readHeld(p)
+}
+
+// readHeld is Read while there is a holder.
+func (c *Conn) readHeld(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
 	}
-	return n, err
+	err := c.more(func() ([]byte, error) {
+		n, err := c.conn.Read(p)
+		return p[:n], err
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case c.holder == nil:
+		return c.Read(p)
+	}
+	n := copy(p, c.holder.out)
+	c.holder.out = c.holder.out[n:]
+	return n, nil
 }
 
 // passed follows the frames in p. The counters have one writer, the reading goroutine, so a store will do where an
@@ -92,6 +126,7 @@ func (c *Conn) tell(err error) {
 // for a peer that no longer reads.
 func (c *Conn) Close() error {
 	c.tell(net.ErrClosed)
+	c.endHold()
 	return c.conn.Close()
 }
 
@@ -117,10 +152,20 @@ func (c *Conn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
 func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
 
 // SetDeadline sets both deadlines of the connection underneath.
-func (c *Conn) SetDeadline(t time.Time) error { return c.conn.SetDeadline(t) }
+func (c *Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
 
 // SetReadDeadline sets the read deadline of the connection underneath, for Read and ReadOnReady alike.
-func (c *Conn) SetReadDeadline(t time.Time) error { return c.conn.SetReadDeadline(t) }
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	r := &c.release
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.deadline = t; r.waking {
+		return nil // it comes into force once the reader is awake
+	}
+	return c.conn.SetReadDeadline(t)
+}
 
 // SetWriteDeadline sets the write deadline of the connection underneath.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadline(t) }

@@ -21,6 +21,8 @@ type recorder struct {
 	mu     sync.Mutex
 	events []string
 	closed []error
+	hold   time.Duration // the answer to HoldGoAway
+	asked  func()        // called by HoldGoAway, if any
 }
 
 func (r *recorder) add(format string, args ...any) {
@@ -34,6 +36,12 @@ func (r *recorder) Settings()                     { r.add("settings") }
 func (r *recorder) StreamReset(id, code uint32)   { r.add("reset %d %s", id, Code(code)) }
 func (r *recorder) GoAway(last, code uint32, debug string) {
 	r.add("goaway %d %s %q", last, Code(code), debug)
+}
+func (r *recorder) HoldGoAway() time.Duration {
+	if r.asked != nil {
+		r.asked()
+	}
+	return r.hold
 }
 func (r *recorder) Closed(err error) {
 	r.mu.Lock()

@@ -30,14 +30,59 @@ type RawReader interface {
 // came. gRPC prefers it to Read. Over a connection that cannot wait without a buffer, such as a tls.Conn, the buffer
 // is taken before the wait.
 func (c *Conn) ReadOnReady(bufSize int, pool mem.BufferPool) (*[]byte, int, error) {
-	b, n, err := c.ready.ReadOnReady(bufSize, pool)
-	if n > 0 {
-		c.passed((*b)[:n])
+	if c.holder == nil {
+		b, n, err := c.ready.ReadOnReady(bufSize, pool)
+		if n > 0 {
+			c.passed((*b)[:n])
+		}
+		if err != nil {
+			c.failed(err)
+		}
+		if c.scanner.fromGoAway == 0 {
+			return b, n, err
+		}
+		if n, err = c.holdFrom((*b)[:n], err); n > 0 {
+			return b, n, err
+		}
+		pool.Put(b)
 	}
-	if err != nil {
-		c.failed(err)
+	return c.readyHeld(bufSize, pool)
+}
+
+// readyHeld is ReadOnReady while there is a holder.
+func (c *Conn) readyHeld(bufSize int, pool mem.BufferPool) (*[]byte, int, error) {
+	if bufSize == 0 {
+		return nil, 0, nil
 	}
-	return b, n, err
+	var b *[]byte
+	putBack := func() {
+		if b != nil {
+			pool.Put(b)
+			b = nil
+		}
+	}
+	err := c.more(func() ([]byte, error) {
+		putBack()
+		var n int
+		var err error
+		if b, n, err = c.ready.ReadOnReady(bufSize, pool); n == 0 {
+			return nil, err
+		}
+		return (*b)[:n], err
+	})
+	switch {
+	case err != nil:
+		putBack()
+		return nil, 0, err
+	case c.holder == nil:
+		putBack()
+		return c.ReadOnReady(bufSize, pool)
+	case b == nil:
+		b = pool.Get(bufSize)
+	}
+	n := copy(*b, c.holder.out)
+	c.holder.out = c.holder.out[n:]
+	return b, n, nil
 }
 
 // newReadyReader returns the best way to read c when ready. A SyscallConn method does not prove that the socket's bytes

@@ -7,6 +7,8 @@ import (
 
 const (
 	headerLen = 9 // bytes in a frame header: 3 length, 1 type, 1 flags, 4 stream
+	typeAt    = 3
+	flagsAt   = 4
 
 	frameRSTStream = 0x3
 	frameSettings  = 0x4
@@ -36,6 +38,11 @@ type scanner struct {
 	hold   [headerLen]byte // a split header or a split field
 	frames uint64          // headers seen
 
+	// fromGoAway is set when the first GOAWAY begins in what was just scanned: the bytes from there to the end of it.
+	// It waits there for whoever is interested (see holder). past: there has been one, or it began in an earlier scan.
+	fromGoAway int
+	past       bool
+
 	stream    uint32 // of the RST_STREAM being read
 	limit     uint32 // of the SETTINGS being read, once hasLimit
 	hasLimit  bool
@@ -50,16 +57,19 @@ func (s *scanner) scan(p []byte, o Observer) {
 	for len(p) > 0 {
 		if s.left == 0 {
 			if s.have == 0 && len(p) >= headerLen {
-				s.begin((*[headerLen]byte)(p), o)
+				s.begin((*[headerLen]byte)(p), len(p), o)
 				p = p[headerLen:]
 				continue
 			}
 			n := copy(s.hold[s.have:], p)
 			s.have += uint8(n)
 			p = p[n:]
-			if s.have == headerLen {
+			switch {
+			case s.have == headerLen:
 				s.have = 0
-				s.begin(&s.hold, o)
+				s.begin(&s.hold, 0, o)
+			case int(s.have) == n && n > typeAt && s.hold[typeAt] == frameGoAway:
+				s.goAwayBegan(n)
 			}
 			continue
 		}
@@ -75,15 +85,23 @@ func (s *scanner) scan(p []byte, o Observer) {
 	}
 }
 
-// begin starts the frame whose header is h. Only well-formed frames of the three types keep their kind.
-func (s *scanner) begin(h *[headerLen]byte, o Observer) {
+// goAwayBegan takes note of the first GOAWAY, which began so many bytes before the end of what is being scanned.
+func (s *scanner) goAwayBegan(before int) {
+	if !s.past {
+		s.fromGoAway, s.past = before, true
+	}
+}
+
+// begin starts the frame whose header is h and, in what is being scanned, so many bytes before the end; 0: in an earlier
+// scan. Only well-formed frames of the three types keep their kind.
+func (s *scanner) begin(h *[headerLen]byte, before int, o Observer) {
 	length := uint32(h[0])<<16 | uint32(h[1])<<8 | uint32(h[2])
 	s.frames++
 	s.left = length
 	s.kind = frameOther
-	switch h[3] {
+	switch h[typeAt] {
 	case frameSettings:
-		if h[4]&flagAck != 0 || streamID(h) != 0 || length%settingLen != 0 {
+		if h[flagsAt]&flagAck != 0 || streamID(h) != 0 || length%settingLen != 0 {
 			return
 		}
 		if length == 0 {
@@ -97,6 +115,7 @@ func (s *scanner) begin(h *[headerLen]byte, o Observer) {
 			s.kind = frameRSTStream
 		}
 	case frameGoAway:
+		s.goAwayBegan(before)
 		if streamID(h) == 0 && length >= goAwayFixedLen {
 			s.kind = frameGoAway
 			s.debugLeft = min(length-goAwayFixedLen, maxDebug)
