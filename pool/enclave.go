@@ -61,10 +61,11 @@ type enclave struct {
 
 	// waiting is positive while a release has to look at the queue.
 	waiting atomic.Int32
-	dozing  atomic.Bool // the keeper wants to be told of the next call
-	mute    atomic.Bool // it has no health service, and that has been said
-	raised  atomic.Bool // the keeper has been told of a raised limit
-	waiters sync.Pool   // of *waiter; its own, so that channels stay in their synctest bubble
+	dozing  atomic.Bool  // the keeper wants to be told of the next call
+	mute    atomic.Bool  // it has no health service, and that has been said
+	raised  atomic.Bool  // the keeper has been told of a raised limit
+	overdue atomic.Int32 // calls of the verifiers that have outlasted their attempts
+	waiters sync.Pool    // of *waiter; its own, so that channels stay in their synctest bubble
 
 	// replaced: the pool has another enclave of that name, or none, and this one
 	// only finishes what it has; silent: its states are nobody's business.
@@ -126,6 +127,9 @@ func newEnclave(cfg Config, ec Enclave, p *Pool) (*enclave, error) {
 		e.parsed = t
 		if opts.plaintext && !t.Local() {
 			e.log.Warn("plaintext to a target that may leave this machine; use WithTransportCredentials", "target", ec.Target)
+		}
+		if t.Abstract() && len(opts.verifiers) == 0 {
+			e.log.Warn("any process of this network namespace may listen on an abstract unix socket; use WithUnixPeer", "target", ec.Target)
 		}
 	}
 	e.cfg.Store(cfg.settings())
