@@ -50,7 +50,7 @@ func lateRejection(err error) error {
 // certificate of ours hangs up, and its alert is often lost with the connection.
 func (c *conn) rejectedUs(cause error) error {
 	if c.verifying.Load() && errors.Is(cause, context.DeadlineExceeded) {
-		return fmt.Errorf("the verifier has not answered: %w", cause)
+		return fmt.Errorf("peer verification: the verifier has not answered in time: %w", cause)
 	}
 	tap := c.tap.Load()
 	if tap == nil || !c.secured.Load() || tap.BytesRead() > 0 || errors.Is(cause, ErrPeerRejected) || errors.Is(cause, context.DeadlineExceeded) {

@@ -111,8 +111,8 @@ func (c *conn) verify(ctx context.Context, secured net.Conn, info credentials.Au
 			e.overdue.Add(-1) // it has just answered; it is too late all the same
 		}
 	}
-	if err == nil {
-		err = ctx.Err()
+	if err == nil && ctx.Err() != nil {
+		err = fmt.Errorf("the verifier has not answered in time: %w", ctx.Err())
 	}
 	if err == nil {
 		err = secured.SetDeadline(time.Time{}) // the verifier may have set one
