@@ -242,7 +242,9 @@ func (g greeting) Clone() credentials.TransportCredentials {
 
 func TestAVerifierLearnsWhoThePeerIsAndMayTalkToItAheadOfHTTP2(t *testing.T) {
 	serverTLS, clientTLS := tlsConfigs(t, "signer.internal")
-	for name, tt := range map[string]struct{ server, client credentials.TransportCredentials }{
+	for name, tt := range map[string]struct {
+		server, client credentials.TransportCredentials
+	}{
 		"TLS":       {credentials.NewTLS(serverTLS), credentials.NewTLS(clientTLS)},
 		"plaintext": {insecure.NewCredentials(), insecure.NewCredentials()},
 	} {
@@ -315,9 +317,11 @@ func TestVerifiersAddUpInOrder(t *testing.T) {
 // bundle is another way of bringing credentials, past the pool's.
 type bundle struct{}
 
-func (bundle) TransportCredentials() credentials.TransportCredentials { return insecure.NewCredentials() }
-func (bundle) PerRPCCredentials() credentials.PerRPCCredentials       { return nil }
-func (b bundle) NewWithMode(string) (credentials.Bundle, error)       { return b, nil }
+func (bundle) TransportCredentials() credentials.TransportCredentials {
+	return insecure.NewCredentials()
+}
+func (bundle) PerRPCCredentials() credentials.PerRPCCredentials { return nil }
+func (b bundle) NewWithMode(string) (credentials.Bundle, error) { return b, nil }
 
 func TestNoDialOptionBringsCredentialsPastTheVerifier(t *testing.T) {
 	cfg := pool.DefaultConfig()
