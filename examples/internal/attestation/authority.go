@@ -1,0 +1,98 @@
+package attestation
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/veraison/go-cose"
+)
+
+// Authority pretends to be the hypervisor and the authority above it: a root, an intermediate, and a certificate of a few
+// hours for the key that signs documents, all P-384. On Nitro the root is Amazon's, and an enclave asks /dev/nsm.
+type Authority struct {
+	root   *x509.Certificate
+	bundle [][]byte // DER: root, intermediate
+	leaf   []byte   // DER
+	key    *ecdsa.PrivateKey
+}
+
+// NewAuthority makes an authority whose signing certificate is valid for three hours, as on Nitro, from a moment on.
+func NewAuthority(from time.Time) (*Authority, error) {
+	a := new(Authority)
+	rootKey, rootDER, err := issue("example root", from, 30*365*24*time.Hour, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	if a.root, err = x509.ParseCertificate(rootDER); err != nil {
+		return nil, err
+	}
+	midKey, midDER, err := issue("example zone", from, 20*24*time.Hour, a.root, rootKey)
+	if err != nil {
+		return nil, err
+	}
+	mid, err := x509.ParseCertificate(midDER)
+	if err != nil {
+		return nil, err
+	}
+	a.bundle = [][]byte{rootDER, midDER}
+	a.key, a.leaf, err = issue("example hypervisor", from, 3*time.Hour, mid, midKey)
+	return a, err
+}
+
+// issue makes a key and its certificate; without a parent it is a root. The one below the intermediate signs no
+// certificates.
+func issue(name string, from time.Time, lasts time.Duration, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*ecdsa.PrivateKey, []byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return nil, nil, err
+	}
+	template := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: name}, NotBefore: from.Add(-time.Minute),
+		NotAfter: from.Add(lasts), KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true}
+	switch {
+	case parent == nil:
+		parent, signer = template, key
+	case parent.Issuer.CommonName == parent.Subject.CommonName: // the intermediate
+	default:
+		template.IsCA, template.KeyUsage = false, x509.KeyUsageDigitalSignature
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	if err != nil {
+		return nil, nil, fmt.Errorf("certificate of %s: %w", name, err)
+	}
+	return key, der, nil
+}
+
+// Root is what a verifier has to trust.
+func (a *Authority) Root() *x509.Certificate { return a.root }
+
+// Attest signs a document. It fills in the certificates, the digest and the time; the enclave's word is what the hypervisor
+// cannot know: UserData, Nonce and PublicKey.
+func (a *Authority) Attest(d Document) ([]byte, error) {
+	d.Digest, d.Timestamp, d.Certificate, d.CABundle = "SHA384", uint64(time.Now().UnixMilli()), a.leaf, a.bundle
+	payload, err := encoding.Marshal(d)
+	if err != nil {
+		return nil, err
+	}
+	return sign(payload, cose.AlgorithmES384, a.key)
+}
+
+// sign wraps a payload in a COSE_Sign1, without a tag, as Nitro does.
+func sign(payload []byte, alg cose.Algorithm, key crypto.Signer) ([]byte, error) {
+	signer, err := cose.NewSigner(alg, key)
+	if err != nil {
+		return nil, err
+	}
+	headers := cose.Headers{Protected: cose.ProtectedHeader{cose.HeaderLabelAlgorithm: alg}}
+	return cose.Sign1Untagged(rand.Reader, signer, headers, payload, nil)
+}
