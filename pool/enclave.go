@@ -192,6 +192,9 @@ func (e *enclave) refusalLocked(patience patience) error {
 	case patience == untilContext:
 	case e.outage != nil:
 		out := *e.outage
+		if cause := e.status.Load().cause; cause != nil {
+			out.Cause = cause // of the latest attempt; there may have been none yet when the budget was spent
+		}
 		return &out
 	case patience == notAtAll && e.status.Load().state != breaker.Healthy:
 		return e.lossError()

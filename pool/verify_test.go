@@ -222,6 +222,27 @@ func TestAVerifierThatNeverReturnsIsLeftBehindWithinBounds(t *testing.T) {
 	})
 }
 
+// The budget may be spent before the first attempt has come to anything.
+func TestCallersHearTheLatestCauseOfAnOutage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		e := pooltest.NewMemory(t, (&service{}).register)
+		cfg := config(e)
+		cfg.DialTimeout = time.Second
+		p := newPool(t, cfg, pool.WithDialer(e.Dialer()), pool.WithPeerVerifier(func(context.Context, pool.PeerInfo) error {
+			time.Sleep(500 * time.Millisecond)
+			return errStranger
+		}))
+		time.Sleep(300 * time.Millisecond)
+		if _, err := p.Acquire(t.Context(), "a"); !errors.Is(err, pool.ErrUnavailable) || errors.Is(err, errStranger) {
+			t.Errorf("the budget is spent, and nothing known yet: %v", err)
+		}
+		time.Sleep(time.Second)
+		if _, err := p.Acquire(t.Context(), "a"); !errors.Is(err, pool.ErrUnavailable) || !errors.Is(err, errStranger) {
+			t.Errorf("after a refusal: %v; want it among the causes", err)
+		}
+	})
+}
+
 // greeting is a server's credentials that say a word of their own ahead of HTTP/2.
 type greeting struct {
 	credentials.TransportCredentials
