@@ -129,7 +129,7 @@ func TestEnclaveRefusesBadFlagsWithExitCode2(t *testing.T) {
 
 func TestEnclaveFailsWithExitCode1WhenItCannotListen(t *testing.T) {
 	var out, log bytes.Buffer
-	target := "unix:" + filepath.Join(t.TempDir(), "missing", "e.sock")
+	target := "unix:" + filepath.Join(t.TempDir(), "missing", "too", "e.sock")
 	if code := run(context.Background(), []string{"-listen", target}, &out, &log); code != 1 || !strings.Contains(log.String(), target) {
 		t.Errorf("exit code %d: %s", code, log.String())
 	}
