@@ -17,33 +17,39 @@ import (
 // Authority pretends to be the hypervisor and the authority above it: a root, an intermediate, and a certificate of a few
 // hours for the key that signs documents, all P-384. On Nitro the root is Amazon's, and an enclave asks /dev/nsm.
 type Authority struct {
-	root   *x509.Certificate
-	bundle [][]byte // DER: root, intermediate
-	leaf   []byte   // DER
-	key    *ecdsa.PrivateKey
+	root    *x509.Certificate
+	rootKey *ecdsa.PrivateKey
+	bundle  [][]byte // DER: root, intermediate
+	leaf    []byte   // DER
+	key     *ecdsa.PrivateKey
 }
 
 // NewAuthority makes an authority whose signing certificate is valid for three hours, as on Nitro, from a moment on.
 func NewAuthority(from time.Time) (*Authority, error) {
-	a := new(Authority)
-	rootKey, rootDER, err := issue("example root", from, 30*365*24*time.Hour, nil, nil)
+	key, der, err := issue("example root", from, 30*365*24*time.Hour, nil, nil)
 	if err != nil {
 		return nil, err
 	}
-	if a.root, err = x509.ParseCertificate(rootDER); err != nil {
-		return nil, err
-	}
-	midKey, midDER, err := issue("example zone", from, 20*24*time.Hour, a.root, rootKey)
+	root, err := x509.ParseCertificate(der)
 	if err != nil {
 		return nil, err
 	}
-	mid, err := x509.ParseCertificate(midDER)
+	return (&Authority{root: root, rootKey: key}).Another(from)
+}
+
+// Another is the hypervisor of another machine, below the same root.
+func (a *Authority) Another(from time.Time) (*Authority, error) {
+	midKey, der, err := issue("example zone", from, 20*24*time.Hour, a.root, a.rootKey)
 	if err != nil {
 		return nil, err
 	}
-	a.bundle = [][]byte{rootDER, midDER}
-	a.key, a.leaf, err = issue("example hypervisor", from, 3*time.Hour, mid, midKey)
-	return a, err
+	mid, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	b := &Authority{root: a.root, rootKey: a.rootKey, bundle: [][]byte{a.root.Raw, der}}
+	b.key, b.leaf, err = issue("example hypervisor", from, 3*time.Hour, mid, midKey)
+	return b, err
 }
 
 // issue makes a key and its certificate; without a parent it is a root. The one below the intermediate signs no

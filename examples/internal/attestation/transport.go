@@ -77,7 +77,7 @@ func NewCredentials(attest func(userData, nonce []byte) ([]byte, error)) (*Crede
 	certificates := []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key, Leaf: cert}}
 	return &Credentials{
 		TransportCredentials: credentials.NewTLS(&tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS13}),
-		certificates:         certificates, attest: attest, key: keyHash(cert),
+		certificates:         certificates, attest: attest, key: KeyHash(cert),
 	}, nil
 }
 

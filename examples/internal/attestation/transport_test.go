@@ -118,6 +118,10 @@ func TestEveryImpostorIsRefusedBeforeItHearsAWord(t *testing.T) {
 	now := time.Now()
 	a := newAuthority(t, now)
 	honest := newCredentials(t, honestly(a))
+	expired, err := a.Another(now.Add(-4 * time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, tt := range map[string]struct {
 		attest func(userData, nonce []byte) ([]byte, error)
 		want   error
@@ -130,9 +134,9 @@ func TestEveryImpostorIsRefusedBeforeItHearsAWord(t *testing.T) {
 		"a document of another connection": {func(userData, _ []byte) ([]byte, error) {
 			return honestly(a)(userData, make([]byte, nonceSize))
 		}, ErrStale},
-		"a document for the honest enclave's key": {func(_, nonce []byte) ([]byte, error) { return honestly(a)(honest.key, nonce) }, ErrKey},
-		"an authority of its own":                 {honestly(newAuthority(t, now)), ErrChain},
-		"an authority that has expired":           {honestly(newAuthority(t, now.Add(-4*time.Hour))), ErrChain},
+		"a document for the honest enclave's key":     {func(_, nonce []byte) ([]byte, error) { return honestly(a)(honest.key, nonce) }, ErrKey},
+		"an authority of its own":                     {honestly(newAuthority(t, now)), ErrChain},
+		"a hypervisor's certificate that has expired": {honestly(expired), ErrChain},
 		"a changed document": {func(userData, nonce []byte) ([]byte, error) {
 			b, err := honestly(a)(userData, nonce)
 			if err == nil {
@@ -173,7 +177,7 @@ func TestADocumentThatIsPassedOnIsRefused(t *testing.T) {
 		}
 		defer raw.Close()
 		c := tls.Client(raw, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}})
-		return readDocument(c)
+		return ReadDocument(c)
 	}
 	for name, between := range map[string]*Credentials{
 		"with a key of its own":  newCredentials(t, passOn),

@@ -48,11 +48,11 @@ func (p Policy) Verify(ctx context.Context, peer pool.PeerInfo) error {
 			return err
 		}
 	}
-	document, err := readDocument(peer.Conn)
+	document, err := ReadDocument(peer.Conn)
 	if err != nil {
 		return fmt.Errorf("attestation: %w", err)
 	}
-	if _, err := p.Check(document, nonce, keyHash(peer.TLS.PeerCertificates[0])); err != nil {
+	if _, err := p.Check(document, nonce, KeyHash(peer.TLS.PeerCertificates[0])); err != nil {
 		return fmt.Errorf("attestation: %w", err)
 	}
 	return nil
@@ -143,14 +143,14 @@ func (p Policy) code(d *Document) error {
 	return nil
 }
 
-// keyHash is what stands in UserData for the key of a certificate.
-func keyHash(c *x509.Certificate) []byte {
+// KeyHash is what stands in UserData for the key of a certificate.
+func KeyHash(c *x509.Certificate) []byte {
 	sum := sha256.Sum256(c.RawSubjectPublicKeyInfo)
 	return sum[:]
 }
 
-// readDocument reads what writeDocument wrote, and not a byte more.
-func readDocument(r io.Reader) ([]byte, error) {
+// ReadDocument reads what writeDocument wrote, and not a byte more.
+func ReadDocument(r io.Reader) ([]byte, error) {
 	var head [2]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, err

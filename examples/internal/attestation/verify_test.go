@@ -181,6 +181,12 @@ func TestEveryOtherDocumentIsRefusedForWhatIsWrongWithIt(t *testing.T) {
 			}
 		})
 	}
+	expired := trusting(a)
+	expired.Now = func() time.Time { return time.Now().Add(4 * time.Hour) }
+	var invalid x509.CertificateInvalidError
+	if _, err := expired.Check(honest, theNonce, theKey); !errors.As(err, &invalid) || invalid.Reason != x509.Expired {
+		t.Errorf("an expired chain is refused for %v", err)
+	}
 	if _, err := trusting(a).Check(honest, nil, theKey); !errors.Is(err, ErrStale) {
 		t.Errorf("a caller without a nonce: %v", err)
 	}
@@ -202,7 +208,7 @@ func TestADocumentOnTheWireIsBounded(t *testing.T) {
 		"an answer of something": {"HTTP/1.1 400", ErrMalformed},
 	} {
 		r := strings.NewReader(tt.wire)
-		if _, err := readDocument(r); !errors.Is(err, tt.want) {
+		if _, err := ReadDocument(r); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v; want %v", name, err, tt.want)
 		}
 	}
@@ -214,7 +220,7 @@ func TestADocumentOnTheWireIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	wire.WriteString("PRI * HTTP/2.0")
-	if d, err := readDocument(&wire); err != nil || len(d) != MaxDocument || wire.String() != "PRI * HTTP/2.0" {
+	if d, err := ReadDocument(&wire); err != nil || len(d) != MaxDocument || wire.String() != "PRI * HTTP/2.0" {
 		t.Errorf("%d bytes, %v; left: %q", len(d), err, wire.String())
 	}
 }
