@@ -88,7 +88,7 @@ func demonstrate(ctx context.Context, out io.Writer) (wrong int, err error) {
 		return 0, err
 	}
 
-	policy := attestation.Policy{Roots: x509.NewCertPool(), PCRs: map[int][]byte{0: image}}
+	policy := attestation.Policy{Roots: x509.NewCertPool(), PCRs: map[int][]byte{0: attestation.Measure(image)}}
 	policy.Roots.AddCert(authority.Root())
 	cfg := pool.DefaultConfig()
 	cfg.MinConns, cfg.MaxConns = conns, conns
@@ -103,7 +103,7 @@ func demonstrate(ctx context.Context, out io.Writer) (wrong int, err error) {
 	}
 	defer func() { err = errors.Join(err, p.Close(ctx)) }()
 
-	fmt.Fprintf(out, "The policy: a chain to %q, PCR0 %.4x…, the connection's own nonce and TLS key.\n\n", authority.Root().Subject.CommonName, image)
+	fmt.Fprintf(out, "The policy: a chain to %q, PCR0 %.4x…, the connection's own nonce and TLS key.\n\n", authority.Root().Subject.CommonName, attestation.Measure(image))
 	for _, s := range peers {
 		cause, err := settle(ctx, p, s.id)
 		if err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"net"
@@ -58,18 +57,12 @@ func (s *server) close() error {
 	return <-s.done
 }
 
-// What the hypervisor measures of the image that is meant, and of another one.
-var (
-	image      = bytes.Repeat([]byte{0xA1}, 48)
-	otherImage = bytes.Repeat([]byte{0xEE}, 48)
+// The image that is meant, another one, and the name that the hypervisor has for an enclave.
+const (
+	image      = "signer"
+	otherImage = "signer with a back door"
+	moduleID   = "i-0example-enc0"
 )
-
-// inside is what the hypervisor attests of an enclave with an image.
-func inside(a *attestation.Authority, image []byte) attester {
-	return func(userData, nonce []byte) ([]byte, error) {
-		return a.Attest(attestation.Document{ModuleID: "i-0example-enc0", PCRs: map[int][]byte{0: image}, UserData: userData, Nonce: nonce})
-	}
-}
 
 // ask connects to an enclave as anybody can, and takes its document and the hash of its key away.
 func ask(ctx context.Context, target string) (document, key []byte, err error) {
@@ -95,7 +88,7 @@ func serveAll(ctx context.Context, dir string, a *attestation.Authority) (all []
 		}
 		return err == nil
 	}
-	if !add("honest", "the image that is meant, a key made inside", nil, inside(a, image)) {
+	if !add("honest", "the image that is meant, a key made inside", nil, a.Enclave(moduleID, image)) {
 		return all, err
 	}
 	recorded, key, err := ask(ctx, all[0].target)
@@ -106,11 +99,11 @@ func serveAll(ctx context.Context, dir string, a *attestation.Authority) (all []
 	if err != nil {
 		return all, err
 	}
-	_ = add("other-code", "a genuine document, for another image", attestation.ErrCode, inside(a, otherImage)) &&
+	_ = add("other-code", "a genuine document, for another image", attestation.ErrCode, a.Enclave(moduleID, otherImage)) &&
 		add("replay", "the honest enclave's document, of another connection", attestation.ErrStale,
 			func(_, _ []byte) ([]byte, error) { return recorded, nil }) &&
 		add("other-key", "a genuine document, for the honest enclave's key", attestation.ErrKey,
-			func(_, nonce []byte) ([]byte, error) { return inside(a, image)(key, nonce) }) &&
-		add("expired", "the image that is meant, signed by an expired certificate", attestation.ErrChain, inside(expired, image))
+			func(_, nonce []byte) ([]byte, error) { return a.Enclave(moduleID, image)(key, nonce) }) &&
+		add("expired", "the image that is meant, signed by an expired certificate", attestation.ErrChain, expired.Enclave(moduleID, image))
 	return all, err
 }

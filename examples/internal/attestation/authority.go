@@ -5,10 +5,14 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha512"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
+	"os"
 	"time"
 
 	"github.com/veraison/go-cose"
@@ -101,4 +105,68 @@ func sign(payload []byte, alg cose.Algorithm, key crypto.Signer) ([]byte, error)
 	}
 	headers := cose.Headers{Protected: cose.ProtectedHeader{cose.HeaderLabelAlgorithm: alg}}
 	return cose.Sign1Untagged(rand.Reader, signer, headers, payload, nil)
+}
+
+// The blocks of an authority's file.
+const (
+	pemCertificate = "CERTIFICATE"
+	pemKey         = "EC PRIVATE KEY"
+)
+
+// Save writes the root and its key to a file for this user alone, from which LoadAuthority makes hypervisors in other
+// processes. It replaces nothing.
+func (a *Authority) Save(path string) error {
+	key, err := x509.MarshalECPrivateKey(a.rootKey)
+	if err != nil {
+		return err
+	}
+	text := append(pem.EncodeToMemory(&pem.Block{Type: pemCertificate, Bytes: a.root.Raw}),
+		pem.EncodeToMemory(&pem.Block{Type: pemKey, Bytes: key})...)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Close())
+}
+
+// LoadAuthority is a hypervisor below the root in a file, from now on.
+func LoadAuthority(path string) (*Authority, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	a := new(Authority)
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			break
+		}
+		switch block.Type {
+		case pemCertificate:
+			a.root, err = x509.ParseCertificate(block.Bytes)
+		case pemKey:
+			a.rootKey, err = x509.ParseECPrivateKey(block.Bytes)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	if a.root == nil || a.rootKey == nil {
+		return nil, fmt.Errorf("%s: want a %s and an %s, as Save writes them", path, pemCertificate, pemKey)
+	}
+	return a.Another(time.Now())
+}
+
+// Enclave is what this hypervisor attests of an enclave with an image, for NewCredentials.
+func (a *Authority) Enclave(moduleID, image string) func(userData, nonce []byte) ([]byte, error) {
+	return func(userData, nonce []byte) ([]byte, error) {
+		return a.Attest(Document{ModuleID: moduleID, PCRs: map[int][]byte{0: Measure(image)}, UserData: userData, Nonce: nonce})
+	}
+}
+
+// Measure is PCR0 of an image of which nothing is there but the name.
+func Measure(image string) []byte {
+	sum := sha512.Sum384([]byte(image))
+	return sum[:]
 }

@@ -5,8 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -161,6 +164,38 @@ func TestEveryImpostorIsRefusedBeforeItHearsAWord(t *testing.T) {
 				t.Errorf("it got %d calls, health checks included", n)
 			}
 		})
+	}
+}
+
+// Two processes, as far as the authority is concerned.
+func TestAnAuthoritySavedInOneProcessIsTrustedInAnother(t *testing.T) {
+	a := newAuthority(t, time.Now())
+	path := filepath.Join(t.TempDir(), "authority.pem")
+	if err := a.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v; want it readable by this user alone", info.Mode(), err)
+	}
+	if err := a.Save(path); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("Save over a file: %v", err)
+	}
+	b, err := LoadAuthority(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := trusting(a)
+	policy.PCRs = map[int][]byte{0: Measure("signer")}
+	policy.ModuleID = "m"
+	p, _ := start(t, newCredentials(t, b.Enclave("m", "signer")), policy)
+	if err := verdict(t, p); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(path, []byte("junk"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadAuthority(path); err == nil {
+		t.Error("junk was loaded")
 	}
 }
 
