@@ -45,8 +45,9 @@ type PeerInfo struct {
 // the causes, pool_dials counts it with result "rejected", and the next attempt
 // is made after 1 s, doubling up to 30 s. A panic is a refusal, too. An error
 // that says that the connection failed and not the peer (io.EOF, a net.Error
-// such as any syscall.Errno, a context's error) counts as a failed attempt and is tried again soon; one that
-// wraps ErrPeerRejected is a refusal whatever else it wraps.
+// such as any syscall.Errno, a context's error) counts as a failed attempt and is
+// tried again soon; one that wraps ErrPeerRejected is a refusal whatever else it
+// wraps. Either way nothing is admitted.
 //
 // Verifying is a part of the attempt, and ctx ends with the attempt's
 // DialTimeout. A verifier that does not return then is left behind, with its
@@ -67,11 +68,11 @@ func WithPeerVerifier(verify func(ctx context.Context, peer PeerInfo) error) Opt
 // maxOverdue bounds the calls of a verifier that never returns, per enclave.
 const maxOverdue = 8
 
-// How a call of the verifiers stands.
+// How a call of the verifiers stands: who is first, the answer or the end of its time.
 const (
-	verifying = iota
-	verified  // or refused
-	overdue
+	answerOpen = iota
+	answerGiven
+	answerLate
 )
 
 // verify asks the verifiers about the peer of c. secured is the connection as
@@ -96,7 +97,7 @@ func (c *conn) verify(ctx context.Context, secured net.Conn, info credentials.Au
 		err := errNoAnswer
 		defer func() { // also when a verifier calls runtime.Goexit
 			answer <- err
-			if !state.CompareAndSwap(verifying, verified) {
+			if !state.CompareAndSwap(answerOpen, answerGiven) {
 				e.overdue.Add(-1)
 			}
 		}()
@@ -107,7 +108,7 @@ func (c *conn) verify(ctx context.Context, secured net.Conn, info credentials.Au
 	case err = <-answer:
 	case <-ctx.Done():
 		e.overdue.Add(1)
-		if !state.CompareAndSwap(verifying, overdue) {
+		if !state.CompareAndSwap(answerOpen, answerLate) {
 			e.overdue.Add(-1) // it has just answered; it is too late all the same
 		}
 	}
@@ -143,7 +144,7 @@ func (c *conn) peer(secured net.Conn, info credentials.AuthInfo) PeerInfo {
 var errNoAnswer = errors.New("the verifier ended without an answer")
 
 // askVerifiers returns the first refusal.
-func askVerifiers(ctx context.Context, verifiers []func(context.Context, PeerInfo) error, peer PeerInfo) (err error) {
+func askVerifiers(ctx context.Context, verifiers []func(context.Context, PeerInfo) error, peer PeerInfo) error {
 	for _, verify := range verifiers {
 		if err := askVerifier(ctx, verify, peer); err != nil {
 			return err

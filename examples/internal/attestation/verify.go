@@ -89,7 +89,10 @@ func (p Policy) Check(document, nonce, key []byte) (*Document, error) {
 	case len(key) == 0 || !bytes.Equal(d.UserData, key):
 		return nil, ErrKey
 	}
-	return d, p.code(d)
+	if err := p.code(d); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // chain returns the key that signed the document, once its certificate leads to a root. The bundle's own root is not

@@ -28,7 +28,7 @@ func Listen(address string) (net.Listener, error) {
 	}
 	listening.Lock()
 	defer listening.Unlock()
-	if path := t.SocketFile(); path != "" {
+	if path := t.SocketFile(); path != "" && t.Network() == "unix" {
 		// Any other failure shows when the socket is made.
 		_ = os.Mkdir(filepath.Dir(path), 0o700)
 	}
