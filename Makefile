@@ -12,6 +12,10 @@ help: ## list the targets
 demo: go-version ## fake enclaves, gateway, load and a fault; ends by itself in under a minute
 	cd examples && $(GO) run ./demo
 
+.PHONY: demo-attest
+demo-attest: go-version ## attested TLS: one fake enclave is admitted, four impostors are refused; ends by itself in seconds
+	cd examples && $(GO) run ./attest
+
 .PHONY: test
 test: go-version c-compiler tools ## every test of every module, with the race detector
 	# Outside the root tests start programs and read documents, whose changes Go's cache of results does not see.

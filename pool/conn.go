@@ -31,7 +31,9 @@ type conn struct {
 	useful  atomic.Bool   // a call has been answered on it
 	secured atomic.Bool   // the handshake was one of the transport credentials', not plaintext
 	closed  atomic.Bool   // its socket is closed, or has failed
-	tap     atomic.Pointer[h2tap.Conn]
+	// verifying: the verifiers have been asked about its peer and not answered yet.
+	verifying atomic.Bool
+	tap       atomic.Pointer[h2tap.Conn]
 
 	mu         sync.Mutex
 	raw        net.Conn // what the dialer made, below any TLS

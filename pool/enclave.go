@@ -59,10 +59,11 @@ type enclave struct {
 	ramp                       atomic.Int32 // limits are halved this many times
 	full                       atomic.Bool  // every slot is taken and there will be no more
 
-	dozing  atomic.Bool // the keeper wants to be told of the next call
-	mute    atomic.Bool // it has no health service, and that has been said
-	raised  atomic.Bool // the keeper has been told of a raised limit
-	waiters sync.Pool   // of *waiter; its own, so that channels stay in their synctest bubble
+	dozing  atomic.Bool  // the keeper wants to be told of the next call
+	mute    atomic.Bool  // it has no health service, and that has been said
+	raised  atomic.Bool  // the keeper has been told of a raised limit
+	overdue atomic.Int32 // calls of the verifiers that have outlasted their attempts
+	waiters sync.Pool    // of *waiter; its own, so that channels stay in their synctest bubble
 
 	// replaced: the pool has another enclave of that name, or none, and this one
 	// only finishes what it has; silent: its states are nobody's business.
@@ -132,6 +133,9 @@ func newEnclave(cfg Config, ec Enclave, p *Pool) (*enclave, error) {
 		if opts.plaintext && !t.Local() {
 			e.log.Warn("plaintext to a target that may leave this machine; use WithTransportCredentials", "target", ec.Target)
 		}
+		if t.Abstract() && len(opts.verifiers) == 0 {
+			e.log.Warn("any process of this network namespace may listen on an abstract unix socket; use WithUnixPeer", "target", ec.Target)
+		}
 	}
 	e.cfg.Store(cfg.settings())
 	e.waiters.New = func() any { return &waiter{served: make(chan struct{}, 1)} }
@@ -193,6 +197,9 @@ func (e *enclave) refusalLocked(patience patience) error {
 	case patience == untilContext:
 	case e.outage != nil:
 		out := *e.outage
+		if cause := e.status.Load().cause; cause != nil {
+			out.Cause = cause // of the latest attempt; there may have been none yet when the budget was spent
+		}
 		return &out
 	case patience == notAtAll && e.status.Load().state != breaker.Healthy:
 		return e.lossError()

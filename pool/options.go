@@ -24,6 +24,7 @@ type options struct {
 	dialer        func(ctx context.Context, target string) (net.Conn, error)
 	serviceConfig string
 	trackLeases   bool
+	verifiers     []func(context.Context, PeerInfo) error
 }
 
 func newOptions(opts []Option) options {

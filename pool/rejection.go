@@ -13,25 +13,27 @@ import (
 
 // ErrPeerRejected is among the causes of an Error when a connection came about
 // and its peer did not prove to be who it should be, or did not accept us: the
-// handshake of the transport credentials failed. Such a connection is never
-// admitted.
+// handshake of the transport credentials failed, or a verifier refused the peer.
+// Such a connection is never admitted.
 var ErrPeerRejected = errors.New("peer rejected")
 
 // shunPolicy is how soon a peer that was rejected is tried again. Trying does
 // not make it another one, so this is much later than after a loss.
 var shunPolicy = reconnect.Policy{Initial: time.Second, Max: 30 * time.Second, Multiplier: 2, Jitter: 0.2}
 
-// rejection returns err as the cause of a failed handshake: with ErrPeerRejected,
-// unless it was the connection that failed.
-func rejection(err error) error {
+// rejection returns err as the cause of a failed step towards trust: with
+// ErrPeerRejected, unless it was the connection that failed.
+func rejection(step string, err error) error {
 	var netErr net.Error
 	switch {
+	case errors.Is(err, ErrPeerRejected):
+		return fmt.Errorf("%s: %w", step, err)
 	case isAlert(err):
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr):
-		return fmt.Errorf("handshake: %w", err)
+		return fmt.Errorf("%s: %w", step, err)
 	}
-	return fmt.Errorf("%w: handshake: %w", ErrPeerRejected, err)
+	return fmt.Errorf("%w: %s: %w", ErrPeerRejected, step, err)
 }
 
 // lateRejection is rejection for what is read after the handshake: a server of
@@ -47,6 +49,9 @@ func lateRejection(err error) error {
 // secures, without a single byte more: a server of TLS 1.3 that wants another
 // certificate of ours hangs up, and its alert is often lost with the connection.
 func (c *conn) rejectedUs(cause error) error {
+	if c.verifying.Load() && errors.Is(cause, context.DeadlineExceeded) {
+		return fmt.Errorf("peer verification: the verifier has not answered in time: %w", cause)
+	}
 	tap := c.tap.Load()
 	if tap == nil || !c.secured.Load() || tap.BytesRead() > 0 || errors.Is(cause, ErrPeerRejected) || errors.Is(cause, context.DeadlineExceeded) {
 		return cause

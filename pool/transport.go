@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 
@@ -36,27 +37,37 @@ func (e *enclave) dial(ctx context.Context, owner any) (net.Conn, error) {
 	return raw, nil
 }
 
-// tapCredentials puts the frame tap on what the credentials beneath return, so
-// that it reads frames and not their encryption.
+// tapCredentials is where every connection becomes a trusted one: gRPC has no
+// other credentials, and asks them for each transport that it makes, before it
+// writes a byte of HTTP/2. It has the verifiers asked, and puts the frame tap on
+// what the credentials beneath return, so that it reads frames and not their
+// encryption.
 type tapCredentials struct {
 	credentials.TransportCredentials
 }
 
 func (t tapCredentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	secured, info, err := t.TransportCredentials.ClientHandshake(ctx, authority, raw)
 	c, ok := lb.OwnerFromContext(ctx).(*conn)
 	if !ok {
-		return secured, info, err
+		return nil, nil, errNoOwner // nobody would verify it
 	}
+	secured, info, err := t.TransportCredentials.ClientHandshake(ctx, authority, raw)
 	if err != nil {
-		c.note(rejection(err))
+		c.note(rejection("handshake", err))
 		return nil, nil, err
+	}
+	if err := c.verify(ctx, secured, info); err != nil {
+		c.note(err)
+		return nil, nil, err // gRPC closes the socket
 	}
 	c.secured.Store(t.Info().SecurityProtocol != "insecure")
 	tap := h2tap.New(secured, c)
 	c.tap.Store(tap)
 	return tap, info, nil
 }
+
+// errNoOwner would mean that gRPC connects of its own accord.
+var errNoOwner = errors.New("pool: a handshake for no connection of the pool's")
 
 func (t tapCredentials) Clone() credentials.TransportCredentials {
 	return tapCredentials{t.TransportCredentials.Clone()}

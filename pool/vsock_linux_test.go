@@ -2,14 +2,18 @@ package pool_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/mdlayher/vsock"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/interop/grpc_testing"
@@ -20,7 +24,7 @@ import (
 
 // vsockEnclave serves s on AF_VSOCK, on this machine's loopback CID. The test
 // skips where there is none, unless ENCLAVEPOOL_VSOCK=required.
-func vsockEnclave(t *testing.T, s *service, address string) (stop func()) {
+func vsockEnclave(t *testing.T, s *service, address string, opts ...grpc.ServerOption) (stop func()) {
 	t.Helper()
 	at, err := target.Parse(address)
 	if err != nil {
@@ -41,7 +45,7 @@ func vsockEnclave(t *testing.T, s *service, address string) (stop func()) {
 		}
 		t.Skipf("this machine cannot open AF_VSOCK to itself: %v", err)
 	}
-	srv := grpc.NewServer()
+	srv := grpc.NewServer(opts...)
 	s.register(srv)
 	grpc_health_v1.RegisterHealthServer(srv, health.NewServer())
 	served := make(chan error, 1)
@@ -115,5 +119,43 @@ func TestVsockWithoutAListenerOrAnEnclaveSaysSo(t *testing.T) {
 			t.Errorf("%s: Ready = %v, want %v", address, err, errno)
 		}
 		cancel()
+	}
+}
+
+func TestVsockCarriesMutualTLS13AndItsPeersAreVerified(t *testing.T) {
+	const address = "vsock:1:7304"
+	serverTLS, clientTLS := mutual(t, newAuthority(t))
+	vsockEnclave(t, &service{}, address, grpc.Creds(credentials.NewTLS(serverTLS)))
+	trusting := pool.WithTransportCredentials(credentials.NewTLS(clientTLS))
+	verify := func(_ context.Context, peer pool.PeerInfo) error {
+		if a, ok := peer.Addr.(*vsock.Addr); !ok || a.ContextID != 1 || a.Port != 7304 {
+			return fmt.Errorf("%w: its address is %v", errStranger, peer.Addr)
+		}
+		if peer.TLS == nil || peer.TLS.Version != tls.VersionTLS13 || peer.Unix != nil {
+			return fmt.Errorf("%w: %+v", errStranger, peer)
+		}
+		return nil
+	}
+	p := newPool(t, vsockConfig(address), trusting, pool.WithPeerVerifier(verify), pool.WithUnixPeer(pool.UnixPeer{}))
+	ready(t, p)
+	everyKindOfCall(within(t, patience), t, client(p, "a"))
+	big := body(1 << 20)
+	res, err := client(p, "a").UnaryCall(within(t, patience), &grpc_testing.SimpleRequest{Payload: big})
+	if err != nil || len(res.Payload.Body) != len(big.Body) {
+		t.Errorf("1 MiB: %d bytes back, %v", len(res.GetPayload().GetBody()), err)
+	}
+
+	_, strangers := mutual(t, newAuthority(t))
+	for name, opts := range map[string][]pool.Option{
+		"a certificate it does not know":    {pool.WithTransportCredentials(credentials.NewTLS(strangers))},
+		"no TLS":                            nil,
+		"a verifier that knows another":     {trusting, pool.WithPeerVerifier(func(context.Context, pool.PeerInfo) error { return errStranger })},
+		"no certificate of ours to show it": {pool.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: clientTLS.RootCAs}))},
+	} {
+		p := newPool(t, vsockConfig(address), opts...)
+		eventually(t, name+": an attempt has failed", func() bool { return stats(p, "a").Cause != nil })
+		if s := stats(p, "a"); s.HealthyConns != 0 || name != "no TLS" && !errors.Is(s.Cause, pool.ErrPeerRejected) {
+			t.Errorf("%s: %d Healthy, cause %v", name, s.HealthyConns, s.Cause)
+		}
 	}
 }

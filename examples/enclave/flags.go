@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/enclavepool/enclavepool/examples/internal/attestation"
 	"github.com/enclavepool/enclavepool/examples/internal/enclave"
 )
 
@@ -43,6 +44,10 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	sign := fs.String("sign", string(enclave.SignReal), `"real" signatures, or "echo": the digest in place of one, for benchmarks`)
 	streams := fs.Uint64("stream-limit", enclave.DefaultMaxConcurrentStreams, "streams open at once on one connection, 1 or more; a fault lowers it for a while")
 	age := fs.Duration("max-conn-age", 0, "say GOAWAY to each connection at about this age, and let its calls finish; 0: never")
+	attest := fs.String("attest", "", "file of a pretended hypervisor's authority (package internal/attestation); empty: plaintext.\n"+
+		"The connections are attested TLS: each begins with a document about what runs here")
+	image := fs.String("image", "signer", "name of the image that the hypervisor measures, for -attest")
+	module := fs.String("module-id", "i-0example-enc0", "name that the hypervisor has for this enclave, for -attest")
 	s.options.Faults.Flags(fs)
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -68,6 +73,15 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	}
 	if *streams < 1 || *streams > math.MaxUint32-1 {
 		errs = append(errs, fmt.Errorf("-stream-limit: %d is not valid: want 1 to %d", *streams, uint32(math.MaxUint32-1)))
+	}
+	if *attest != "" {
+		authority, err := attestation.LoadAuthority(*attest)
+		if err == nil {
+			s.options.Credentials, err = attestation.NewCredentials(authority.Enclave(*module, *image))
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("-attest: %w", err))
+		}
 	}
 	s.options.Sign = enclave.SignMode(*sign)
 	s.options.MaxConcurrentStreams = uint32(*streams)

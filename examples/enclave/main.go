@@ -55,6 +55,9 @@ func serve(ctx context.Context, server *enclave.Server, s settings, stdout io.Wr
 	if err != nil {
 		return err
 	}
+	if who := enclave.Exposed(s.listen); who != "" {
+		s.options.Logger.Warn("others can take the socket's place; make its folder your own, mode 0700", "listen", s.listen, "others", who)
+	}
 	failed := make(chan error, 2)
 	go func() { failed <- server.Serve(lis) }()
 	ready := "enclave: ready on " + where(s.listen, lis)

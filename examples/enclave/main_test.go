@@ -114,6 +114,7 @@ func TestEnclaveRefusesBadFlagsWithExitCode2(t *testing.T) {
 		{[]string{"-grace", "-1s", "-stream-limit", "0", "-max-conn-age", "-1s", "extra"}, []string{"-listen", "-grace", "-stream-limit", "-max-conn-age", "extra"}},
 		{[]string{"-listen", "unix:/x", "-sign", "loudly", "-max-concurrent-streams", "500"}, []string{"loudly", "echo", "max_concurrent_streams", "128"}},
 		{[]string{"-listen", "unix:/x", "-stall-fraction", "7"}, []string{"stall-fraction", "0 to 1"}},
+		{[]string{"-listen", "unix:/x", "-attest", "/nowhere/authority.pem"}, []string{"-attest", "/nowhere/authority.pem"}},
 	} {
 		var out, log bytes.Buffer
 		if code := run(context.Background(), c.args, &out, &log); code != 2 {
@@ -129,7 +130,7 @@ func TestEnclaveRefusesBadFlagsWithExitCode2(t *testing.T) {
 
 func TestEnclaveFailsWithExitCode1WhenItCannotListen(t *testing.T) {
 	var out, log bytes.Buffer
-	target := "unix:" + filepath.Join(t.TempDir(), "missing", "e.sock")
+	target := "unix:" + filepath.Join(t.TempDir(), "missing", "too", "e.sock")
 	if code := run(context.Background(), []string{"-listen", target}, &out, &log); code != 1 || !strings.Contains(log.String(), target) {
 		t.Errorf("exit code %d: %s", code, log.String())
 	}

@@ -75,6 +75,17 @@ func (t Target) Network() string {
 	return ""
 }
 
+// Abstract reports whether the target is an abstract unix socket, whose name has no owner and no mode.
+func (t Target) Abstract() bool { return t.kind == kindAbstract }
+
+// SocketFile returns the path of the socket file that is connected to, of a unix or hvsock target; empty: there is none.
+func (t Target) SocketFile() string {
+	if t.kind == kindUnix || t.kind == kindHvsock {
+		return t.addr
+	}
+	return ""
+}
+
 // Local reports whether the bytes stay between this machine and its own guests: true for vsock, unix sockets,
 // hvsock and TCP to a loopback address or to "localhost"; false when they can leave the host. Names other than
 // "localhost" are not looked up and count as remote.

@@ -22,12 +22,13 @@ import (
 )
 
 // row13 demands TLS of an enclave that speaks plaintext, and of one whose certificate is from an authority that nobody
-// trusts. The latter is in this process: all it does is shake hands.
+// trusts. The latter is in this process: all it does is shake hands. Then a verifier refuses an enclave, or panics.
 var row13 = row{
 	number: 13,
 	fault:  "TLS or peer verification fails",
 	held:   "connection never admitted; its own error and metric; long backoff",
-	how: "TLS credentials against a plaintext enclave, and against a certificate of an unknown authority. Pool.Stats is looked " +
+	how: "TLS credentials against a plaintext enclave, and against a certificate of an unknown authority; a verifier that refuses a " +
+		"plaintext enclave, and one that panics. Pool.Stats is looked " +
 		"at every 250 µs; attempts are counted in the dialer from the second second on.",
 	run: func(ctx context.Context, r *rig, res *Result) error {
 		plain, err := r.enclave(ctx, "a")
@@ -35,7 +36,8 @@ var row13 = row{
 			return err
 		}
 		var record tls.RecordHeaderError
-		if err := untrusted(ctx, r, res, "plaintext instead of TLS", plain, func(err error) bool { return errors.As(err, &record) }); err != nil {
+		demanding := pool.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS13}))
+		if err := untrusted(ctx, r, res, "plaintext instead of TLS", plain, demanding, func(err error) bool { return errors.As(err, &record) }); err != nil {
 			return err
 		}
 		stranger := stack.NewEnclave("", r.dir, "s", r.transport)
@@ -45,20 +47,34 @@ var row13 = row{
 		}
 		defer end()
 		var unknown x509.UnknownAuthorityError
-		if err := untrusted(ctx, r, res, "a certificate of an unknown authority", stranger, func(err error) bool { return errors.As(err, &unknown) }); err != nil {
+		if err := untrusted(ctx, r, res, "a certificate of an unknown authority", stranger, demanding, func(err error) bool { return errors.As(err, &unknown) }); err != nil {
 			return err
 		}
-		res.say("its metric, pool_dials with result rejected, is shown by TestAPeerThatIsRejectedIsNeverAdmittedAndTriedRarelyUntilItIsWell (package pool)")
+		refused := errors.New("nobody that is known here")
+		refuse := pool.WithPeerVerifier(func(context.Context, pool.PeerInfo) error { return refused })
+		if err := untrusted(ctx, r, res, "refused by the verifier", plain, refuse, func(err error) bool { return errors.Is(err, refused) }); err != nil {
+			return err
+		}
+		broken := pool.WithPeerVerifier(func(context.Context, pool.PeerInfo) error { panic("a mistake in the verifier") })
+		if err := untrusted(ctx, r, res, "a verifier that panics", plain, broken, func(err error) bool { return errors.Is(err, pool.ErrPeerRejected) }); err != nil {
+			return err
+		}
+		heard, err := heard(ctx, plain)
+		if err != nil {
+			return err
+		}
+		res.must(heard == 0, "the enclave heard %d calls, health checks included", heard)
+		res.say("its metric, pool_dials with result rejected, is shown by TestAPeerThatIsRejectedIsNeverAdmittedAndTriedRarelyUntilItIsWell " +
+			"and TestAPeerThatIsRefusedIsNeverRoutedToInAnyMode (package pool)")
 		return nil
 	},
 }
 
-// untrusted opens a pool that demands TLS, and looks at what it makes of an enclave.
-func untrusted(ctx context.Context, r *rig, res *Result, what string, e *stack.Enclave, cause func(error) bool) error {
+// untrusted opens a pool that demands something of its peers, and looks at what it makes of an enclave.
+func untrusted(ctx context.Context, r *rig, res *Result, what string, e *stack.Enclave, demand pool.Option, cause func(error) bool) error {
 	dials := new(attempts)
 	began := time.Now()
-	creds := credentials.NewTLS(&tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS13})
-	p, err := r.open(config(e), pool.WithTransportCredentials(creds), pool.WithDialer(dials.dial))
+	p, err := r.open(config(e), demand, pool.WithDialer(dials.dial))
 	if err != nil {
 		return err
 	}
