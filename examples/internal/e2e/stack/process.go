@@ -167,3 +167,6 @@ func (f *firstLine) Write(p []byte) (int, error) {
 	}
 	return f.to.Write(p)
 }
+
+// PID is the process's number, or was.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
