@@ -47,6 +47,10 @@ OUT ?= $(CURDIR)/.cache/bench-report
 bench-report: go-version ## load, observe and report with plots; DURATION=60s CALLERS=500 OUT=folder
 	cd examples && $(GO) run ./benchreport -duration $(DURATION) -callers $(CALLERS) -o $(OUT)
 
+.PHONY: alternatives
+alternatives: go-version ## other ways to reach an enclave beside the pool, steady and under faults; about eleven minutes
+	cd examples && $(GO) run ./alternatives -o ../docs/comparison.md
+
 .PHONY: proto
 proto: go-version ## regenerate the examples' gRPC code
 	cd examples/signer && ./generate.sh

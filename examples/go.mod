@@ -3,6 +3,7 @@ module github.com/enclavepool/enclavepool/examples
 go 1.26.0
 
 require (
+	github.com/GoogleCloudPlatform/grpc-gcp-go/grpcgcp v1.6.0
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/decred/dcrd/dcrec/secp256k1/v4 v4.4.1
 	github.com/go-logfmt/logfmt v0.6.1
