@@ -49,6 +49,17 @@ simulate: go-version ## 200 virtual days of random faults, each from a seed; a f
 conn-pool-test: go-version ## the acceptance chain: tests, race test, examples, ghz against the gateway
 	scripts/conn-pool-test.sh
 
+DURATION ?= 60s
+CALLERS ?= 500
+OUT ?= $(CURDIR)/.cache/bench-report
+.PHONY: bench-report
+bench-report: go-version ## load, observe and report with plots; DURATION=60s CALLERS=500 OUT=folder
+	cd examples && $(GO) run ./benchreport -duration $(DURATION) -callers $(CALLERS) -o $(OUT)
+
+.PHONY: alternatives
+alternatives: go-version ## other ways to reach an enclave beside the pool, steady and under faults; about eleven minutes
+	cd examples && $(GO) run ./alternatives -o ../docs/comparison.md
+
 .PHONY: proto
 proto: go-version ## regenerate the examples' gRPC code
 	cd examples/signer && ./generate.sh

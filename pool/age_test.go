@@ -51,7 +51,11 @@ func TestNobodyWaitsForTheSuccessorOfTheOnlyConnection(t *testing.T) {
 		cfg.MinConns, cfg.MaxConns, cfg.RequestTimeout = 1, 1, 0
 		dial := e.Dialer()
 		p := newPool(t, cfg, pool.WithDialer(func(ctx context.Context, target string) (net.Conn, error) {
-			time.Sleep(100 * time.Millisecond)
+			select {
+			case <-time.After(100 * time.Millisecond):
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
 			return dial(ctx, target)
 		}))
 		ready(t, p)

@@ -142,8 +142,8 @@ func (m *model) compare() error {
 		default:
 		}
 	}
-	if n := m.e.queue.len(); n != len(m.queue) || int(m.e.waiting.Load()) != n {
-		return fmt.Errorf("%d queued, waiting = %d; want %d", n, m.e.waiting.Load(), len(m.queue))
+	if n := m.e.queue.len(); n != len(m.queue) || (m.e.waiting.Load() > 0) != (n > 0) {
+		return fmt.Errorf("%d queued, waiting = %d; want %d, and waiting positive exactly then", n, m.e.waiting.Load(), len(m.queue))
 	}
 	return nil
 }

@@ -6,6 +6,9 @@ import (
 	"encoding/binary"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/enclavepool/enclavepool/examples/signer"
 	signerv1 "github.com/enclavepool/enclavepool/examples/signer/v1"
 )
@@ -41,10 +44,22 @@ func (c *caller) work(ctx context.Context) {
 		c.r.rec.record(c.id, time.Since(from), err)
 		if err == nil {
 			c.r.check.take(signed{key: key, digest: digest, signature: res.GetSignature()})
-		} else if c.r.cfg.Rate == 0 && !pause(ctx, failurePause) {
+			continue
+		}
+		if c.r.cfg.Recreate && status.Code(err) == codes.NotFound {
+			c.recreate(key)
+		}
+		if c.r.cfg.Rate == 0 && !pause(ctx, failurePause) {
 			return
 		}
 	}
+}
+
+// recreate creates the key again. Whether that succeeds is seen by the next call.
+func (c *caller) recreate(key keyInfo) {
+	ctx, cancel := context.WithTimeout(c.r.callContext(c.base, key.GetKeyId()), c.r.cfg.Timeout)
+	defer cancel()
+	_, _ = c.client.Create(ctx, &signerv1.CreateRequest{KeyId: key.GetKeyId(), Algorithm: key.GetAlgorithm()})
 }
 
 // key is the key of call n.

@@ -52,6 +52,12 @@ type Config struct {
 	// VerifyEvery is the distance of the signatures that are verified: 1 verifies each of them, 100 one
 	// in a hundred, 0 none. Verifying takes place beside the calls, but on the same cores.
 	VerifyEvery int
+	// SlowerThan is the latency from which the report counts a call that succeeded as Slower. 0: none is.
+	SlowerThan time.Duration
+	// Recreate has a caller whose key the service does not know, as after a restart that lost it, create it
+	// again before its next call. Another key then has its name, so signatures cannot be verified:
+	// VerifyEvery has to be 0.
+	Recreate bool
 	// CallContext, if set, prepares the context of each unary call, or of each stream, for the key it
 	// is about; a router that reads its key from the context needs that. With it a caller in Stream
 	// mode keeps to one key.
@@ -76,9 +82,11 @@ func (c Config) Validate() error {
 	bad(c.Callers >= 1 && c.Callers <= maxCallers, "callers", c.Callers, fmt.Sprintf("1 to %d", maxCallers))
 	bad(c.Keys >= 1 && c.Keys <= maxKeys, "keys", c.Keys, fmt.Sprintf("1 to %d", maxKeys))
 	bad(c.Duration > 0, "duration", c.Duration, "more than 0")
+	bad(c.SlowerThan >= 0, "slower-than", c.SlowerThan, "0 or more")
 	bad(c.Timeout > 0, "timeout", c.Timeout, "more than 0")
 	bad(c.Rate >= 0 && !math.IsInf(c.Rate, 0), "rate", c.Rate, "0 for a closed loop, or calls per second") // NaN is not >= 0
 	bad(c.VerifyEvery >= 0, "verify-every", c.VerifyEvery, "0 or more")
+	bad(!c.Recreate || c.VerifyEvery == 0, "verify-every", c.VerifyEvery, "0 where keys are created again")
 	bad(c.SetupTimeout >= 0, "setup-timeout", c.SetupTimeout, "0 or more")
 	bad(c.ProgressEvery >= 0, "progress-every", c.ProgressEvery, "0 or more")
 	return errors.Join(errs...)

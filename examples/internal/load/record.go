@@ -56,6 +56,16 @@ func (t *tally) totals() Totals {
 	return out
 }
 
+// slower counts the calls that succeeded and took longer than d.
+func (t *tally) slower(d time.Duration) (n uint64) {
+	for _, bar := range t.ok.Distribution() {
+		if bar.From > int64(d) {
+			n += uint64(bar.Count)
+		}
+	}
+	return n
+}
+
 // recorder takes the outcome of calls from many callers and hands out intervals.
 type recorder struct {
 	shards [shards]struct {

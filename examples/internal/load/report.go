@@ -27,6 +27,8 @@ type Report struct {
 	Totals
 	// Missed counts calls that an open loop's schedule had and for which no time was left at the end.
 	Missed uint64 `json:"missed"`
+	// Slower counts calls that succeeded and took longer than Config.SlowerThan.
+	Slower uint64 `json:"slower,omitempty"`
 	// Throughput is the number of calls that succeeded per second of Elapsed.
 	Throughput float64 `json:"throughput_per_s"`
 	// StreamsOpened counts SignStreams, replacements included.

@@ -67,6 +67,9 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		Totals: r.rec.all.totals(), Missed: r.missed(min(elapsed, cfg.Duration)),
 		StreamsOpened: r.streams.Load(), Signatures: r.check.finish(), Intervals: intervals,
 	}
+	if cfg.SlowerThan > 0 {
+		out.Slower = r.rec.all.slower(cfg.SlowerThan)
+	}
 	out.Throughput = float64(out.Succeeded) / elapsed.Seconds()
 	return out, nil
 }
