@@ -79,8 +79,8 @@ type Directory interface {
 	// Where the Directory does not remember so far back (it has been compacted,
 	// restarted, or replaced), and where after is Now, the next Change is a
 	// ChangeReset: forget what you know of before. A watcher that is slow may be
-	// sent one at any time. When nothing changes there is a ChangeProgress at
-	// least every ProgressInterval.
+	// sent one at any time. When nothing changes there is a ChangeProgress as soon
+	// as the watch is on, and at least every ProgressInterval.
 	//
 	// The last pair has an error and no Change: ctx's; ErrDirectoryClosed; or,
 	// when the Directory can not go on, a *DirectoryError. Watch again then, after

@@ -90,6 +90,7 @@ func (l *Log) Watch(ctx context.Context, after uint64) iter.Seq2[routing.Change,
 		quiet := time.NewTicker(routing.ProgressInterval)
 		defer quiet.Stop()
 		var buffer [atOnce]routing.Change
+		begun := false
 		for {
 			changes, last, grown, err := l.read(after, buffer[:])
 			if err == nil {
@@ -106,7 +107,14 @@ func (l *Log) Watch(ctx context.Context, after uint64) iter.Seq2[routing.Change,
 				after = c.Revision
 			}
 			if len(changes) > 0 {
+				begun = true
 				continue
+			}
+			if !begun { // it is on
+				begun = true
+				if !yield(routing.Change{Kind: routing.ChangeProgress, Revision: last}, nil) {
+					return
+				}
 			}
 			select {
 			case <-grown:
