@@ -49,6 +49,16 @@ func (l *Log) Append(changes ...routing.Change) {
 	l.wakeLocked()
 }
 
+// Forget begins anew at a revision: the changes until then are not known.
+func (l *Log) Forget(revision uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.base, l.last, l.oldest = revision, revision, 0
+	clear(l.ring)
+	l.ring = l.ring[:0]
+	l.wakeLocked()
+}
+
 // Close ends every Watch.
 func (l *Log) Close() {
 	l.mu.Lock()
