@@ -77,8 +77,8 @@ type Directory interface {
 	// one of a key never.
 	//
 	// Where the Directory does not remember so far back (it has been compacted,
-	// restarted, or replaced), and where after is Now, the next Change is a
-	// ChangeReset: forget what you know of before. A watcher that is slow may be
+	// restarted, or replaced), and where after is Now, the next Change but for
+	// progress is a ChangeReset: forget what you know of before. A watcher that is slow may be
 	// sent one at any time. When nothing changes there is a ChangeProgress as soon
 	// as the watch is on, and at least every ProgressInterval.
 	//

@@ -136,7 +136,7 @@ func (s *directorySuite) watchCompacted(ctx context.Context) error {
 func (s *directorySuite) resetThenChanges(ctx context.Context, d routing.Directory, after uint64, last routing.Placement) error {
 	w := watch(ctx, d, after)
 	defer w.stop()
-	c, err := w.any()
+	c, err := w.change()
 	if err != nil {
 		return err
 	}
