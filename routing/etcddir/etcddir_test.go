@@ -11,18 +11,21 @@ import (
 	"github.com/enclavepool/enclavepool/routing/routingtest"
 )
 
+// patient: the contract is the same on a machine that has much else to do.
+var patient = etcddir.WithTimeout(20 * time.Second)
+
 func TestDirectoryKeepsToTheContract(t *testing.T) {
 	for name, members := range map[string]int{"one member": 1, "three members": 3} {
 		t.Run(name, func(t *testing.T) {
 			c := etcdtest.New(t, members)
 			prefixes := map[routing.Directory]string{}
 			again := func(d routing.Directory) routing.Directory {
-				other := etcddir.New(connect(t, c.Endpoints()...), etcddir.WithPrefix(prefixes[d]))
+				other := etcddir.New(connect(t, c.Endpoints()...), etcddir.WithPrefix(prefixes[d]), patient)
 				t.Cleanup(func() { _ = other.Close() }) // always nil
 				return other
 			}
 			routingtest.RunDirectory(t, func() routing.Directory {
-				d, prefix := open(t, c)
+				d, prefix := open(t, c, patient)
 				prefixes[d] = prefix
 				return d
 			}, routingtest.Shared(again), routingtest.Reopened(func(d routing.Directory) routing.Directory {
@@ -42,7 +45,7 @@ func TestDirectoryKeepsToTheContract(t *testing.T) {
 }
 
 func TestPlacedOnEtcdKeepsToTheContractOfSelectors(t *testing.T) {
-	d, _ := open(t, etcdtest.New(t, 1))
+	d, _ := open(t, etcdtest.New(t, 1), patient)
 	routingtest.Run(t, func() routing.Selector { return newPlaced(t, d) }, routingtest.Placing(), routingtest.Keys(64))
 }
 

@@ -35,10 +35,10 @@ func connect(t *testing.T, endpoints ...string) *clientv3.Client {
 var prefixes atomic.Int64
 
 // open returns a directory that nobody else has, and its prefix.
-func open(t *testing.T, c *etcdtest.Cluster) (*etcddir.Directory, string) {
+func open(t *testing.T, c *etcdtest.Cluster, opts ...etcddir.Option) (*etcddir.Directory, string) {
 	t.Helper()
 	prefix := fmt.Sprintf("/test/%d/", prefixes.Add(1))
-	d := etcddir.New(connect(t, c.Endpoints()...), etcddir.WithPrefix(prefix))
+	d := etcddir.New(connect(t, c.Endpoints()...), append(opts, etcddir.WithPrefix(prefix))...)
 	t.Cleanup(func() { _ = d.Close() }) // always nil
 	return d, prefix
 }

@@ -38,18 +38,26 @@ var errSilent = fmt.Errorf("etcd said nothing for %v: %w", maxSilence, context.D
 // watching is one Watch.
 type watching struct {
 	*Directory
-	yield func(routing.Change, error) bool
-	after uint64
-	err   error // that it ends with; nil: whoever watches has had enough
+	yield   func(routing.Change, error) bool
+	after   uint64
+	cluster uint64 // the ID of the one that after is a revision of; 0: not known
+	err     error  // that it ends with; nil: whoever watches has had enough
 }
 
-// now asks for the revision that the record has.
+// now asks for the revision that the record has, and makes one that is of another
+// cluster a revision of the future.
 func (w *watching) now(ctx context.Context) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
 	res, err := w.client.Get(ctx, w.prefix, clientv3.WithCountOnly())
 	if err != nil {
 		return 0, err
+	}
+	if id := res.Header.GetClusterId(); id != w.cluster {
+		if w.cluster != 0 {
+			w.after = routing.Now
+		}
+		w.cluster = id
 	}
 	return uint64(res.Header.GetRevision()), nil
 }
@@ -92,7 +100,7 @@ func (w *watching) once(ctx context.Context) bool {
 		case res.Err() != nil:
 			w.err = res.Err()
 			return false
-		case uint64(res.Header.GetRevision()) < w.after && !res.Created:
+		case uint64(res.Header.GetRevision()) < w.after || res.Header.GetClusterId() != w.cluster:
 			return true // another cluster answers
 		case !w.pass(res):
 			return false

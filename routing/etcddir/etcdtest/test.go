@@ -20,7 +20,18 @@ func New(t testing.TB, n int) *Cluster {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	c, err := Start(ctx, t.TempDir(), n)
+	folder := t.TempDir()
+	// In memory where there is such a place: kill -9 does not take it away, and etcd
+	// waits for the disk with every change.
+	if inMemory, err := os.MkdirTemp("/dev/shm", "etcdtest"); err == nil {
+		folder = inMemory
+		t.Cleanup(func() {
+			if err := os.RemoveAll(folder); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	c, err := Start(ctx, folder, n)
 	if err != nil {
 		t.Fatal(err)
 	}
