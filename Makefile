@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 GO ?= go
-MODULES := . examples internal/bench
+MODULES := . routing/boltdir routing/etcddir examples internal/bench
 
 .PHONY: help
 help: ## list the targets
