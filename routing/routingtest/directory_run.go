@@ -32,11 +32,18 @@ func Compacted(compact func(routing.Directory)) DirectoryOption {
 	return func(s *directorySuite) { s.compact = compact }
 }
 
+// Patience sets how long a check may take, whatever it waits for. Default one
+// minute, where milliseconds should do.
+func Patience(d time.Duration) DirectoryOption {
+	return func(s *directorySuite) { s.patience = d }
+}
+
 // directorySuite is the Directory under test and what can be done with it.
 type directorySuite struct {
 	open           func() routing.Directory
 	reopen, beside func(routing.Directory) routing.Directory
 	compact        func(routing.Directory)
+	patience       time.Duration
 }
 
 type directoryCheck struct {
@@ -72,11 +79,10 @@ var directoryChecks = []directoryCheck{
 // name. With a *testing.T every check is a subtest. What open opens is its
 // caller's to close; one that is a func Close() error is also closed by a check.
 //
-// It takes a few seconds, most of them waiting for a ChangeProgress. No check
-// waits for anything longer than a minute.
+// It takes a few seconds, most of them waiting for a ChangeProgress.
 func RunDirectory(t TB, open func() routing.Directory, opts ...DirectoryOption) {
 	t.Helper()
-	s := &directorySuite{open: open}
+	s := &directorySuite{open: open, patience: time.Minute}
 	for _, o := range opts {
 		o(s)
 	}
@@ -94,12 +100,9 @@ func RunDirectory(t TB, open func() routing.Directory, opts ...DirectoryOption) 
 	}
 }
 
-// patience bounds a check: whatever it waits for should take milliseconds.
-const patience = time.Minute
-
 func (s *directorySuite) report(t TB, c directoryCheck) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(background, patience)
+	ctx, cancel := context.WithTimeout(background, s.patience)
 	defer cancel()
 	if err := guarded(func() error { return c.run(s, ctx) }); err != nil {
 		t.Errorf("%s: %v", c.name, err)
