@@ -46,7 +46,7 @@ func TestDirectoryKeepsToTheContract(t *testing.T) {
 
 func TestPlacedOnEtcdKeepsToTheContractOfSelectors(t *testing.T) {
 	d, _ := open(t, etcdtest.New(t, 1), patient)
-	routingtest.Run(t, func() routing.Selector { return newPlaced(t, d) }, routingtest.Placing(), routingtest.Keys(64))
+	routingtest.Run(t, func() routing.Selector { return newPlaced(t, d, routing.WithDirectoryTimeout(20*time.Second)) }, routingtest.Placing(), routingtest.Keys(64))
 }
 
 func TestWhatIsBesideThePrefixIsNotSeen(t *testing.T) {

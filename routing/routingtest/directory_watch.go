@@ -10,20 +10,37 @@ import (
 	"github.com/enclavepool/enclavepool/routing"
 )
 
-// watcher pulls changes one by one, leaving out those that say there was none.
+// watcher pulls changes one by one, and watches again, as everybody has to, where
+// the directory could not go on.
 type watcher struct {
-	next func() (routing.Change, error, bool)
-	stop func()
+	again func(after uint64) (next func() (routing.Change, error, bool), stop func())
+	after uint64
+	next  func() (routing.Change, error, bool)
+	end   func()
 }
 
-func watch(ctx context.Context, d routing.Directory, after uint64) watcher {
-	next, stop := iter.Pull2(d.Watch(ctx, after))
-	return watcher{next, stop}
+func watch(ctx context.Context, d routing.Directory, after uint64) *watcher {
+	w := &watcher{after: after}
+	w.again = func(after uint64) (func() (routing.Change, error, bool), func()) {
+		return iter.Pull2(d.Watch(ctx, after))
+	}
+	w.next, w.end = w.again(after)
+	return w
 }
+
+func (w *watcher) stop() { w.end() }
 
 // any returns the next change, whatever it is.
-func (w watcher) any() (routing.Change, error) {
+func (w *watcher) any() (routing.Change, error) {
 	c, err, ok := w.next()
+	for ok && errors.Is(err, routing.ErrDirectoryUnavailable) {
+		w.end()
+		w.next, w.end = w.again(w.after)
+		c, err, ok = w.next()
+	}
+	if err == nil {
+		w.after = c.Revision
+	}
 	switch {
 	case !ok:
 		return c, errors.New("the watch ended without an error")
@@ -35,7 +52,7 @@ func (w watcher) any() (routing.Change, error) {
 	return c, nil
 }
 
-func (w watcher) change() (routing.Change, error) {
+func (w *watcher) change() (routing.Change, error) {
 	for {
 		c, err := w.any()
 		if err != nil || c.Kind != routing.ChangeProgress {
@@ -45,7 +62,7 @@ func (w watcher) change() (routing.Change, error) {
 }
 
 // expect returns what is wrong where the next change is not that.
-func (w watcher) expect(wanted routing.Change) error {
+func (w *watcher) expect(wanted routing.Change) error {
 	got, err := w.change()
 	if err != nil {
 		return err
