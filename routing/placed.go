@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -179,16 +180,10 @@ func (p *Placed) choose(ctx context.Context, v *View, key string) (string, error
 // openOf returns v without the members that take no new keys.
 func (p *Placed) openOf(v *View) *View {
 	shut := func(m Member) bool { return m.Cordoned || m.State != breaker.Healthy }
-	var open []Member
-	for _, m := range v.members {
-		if !shut(m) {
-			open = append(open, m)
-		}
-	}
-	if len(open) == len(v.members) {
+	if !slices.ContainsFunc(v.members, shut) {
 		return v
 	}
-	next := p.open.Load().Next(v.seq, open...)
+	next := p.open.Load().Next(v.seq, slices.DeleteFunc(slices.Clone(v.members), shut)...)
 	p.open.Store(next)
 	return next
 }
@@ -264,8 +259,11 @@ func (p *Placed) question(ctx context.Context, op string, ask func(context.Conte
 	case limited.Err() != nil && errors.Is(err, context.DeadlineExceeded):
 		err = &DirectoryError{Op: op, RetryAfter: p.cfg.retryAfter, Cause: err}
 	}
-	if ctx.Err() == nil || err == nil { // a caller who left says nothing of the Directory
-		p.away.answered(errors.Is(err, ErrDirectoryUnavailable))
+	// A caller whose time was short says nothing of the Directory, unless it is not
+	// heard of otherwise either.
+	late := errors.Is(ctx.Err(), context.DeadlineExceeded) && PlacedState(p.state.Load()) != PlacedCurrent
+	if err == nil || ctx.Err() == nil || late {
+		p.away.answered(err != nil && late || errors.Is(err, ErrDirectoryUnavailable))
 	}
 	if err != nil && p.ctx.Err() != nil {
 		return ErrDirectoryClosed

@@ -1,6 +1,7 @@
 package routing_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -112,6 +113,30 @@ func TestOneCallInEachWaitLooksWhetherTheDirectoryIsBack(t *testing.T) {
 			if took > 2*time.Second {
 				t.Errorf("one waited %v", took)
 			}
+		}
+	})
+}
+
+func TestCallersWithLittleTimeDoNotAllWait(t *testing.T) {
+	cutOff(t, func(t *testing.T, d *memdir.Directory, o *routingtest.Outage, p *routing.Placed) {
+		waited := func() (n int) {
+			for i := range 100 {
+				ctx, cancel := context.WithTimeout(making, 100*time.Millisecond)
+				began := time.Now()
+				if _, err := p.Select(ctx, both, fmt.Sprint("new", i)); err == nil {
+					t.Error("it was placed")
+				}
+				if time.Since(began) > 0 {
+					n++
+				}
+				cancel()
+			}
+			return n
+		}
+		o.Hang()
+		time.Sleep(4 * time.Second) // until the watch is known to be broken
+		if n := waited(); n != 1 {
+			t.Errorf("%d of 100 waited; want the one that found out", n)
 		}
 	})
 }

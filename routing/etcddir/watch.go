@@ -100,8 +100,8 @@ func (w *watching) once(ctx context.Context) bool {
 		case res.Err() != nil:
 			w.err = res.Err()
 			return false
-		case uint64(res.Header.GetRevision()) < w.after || res.Header.GetClusterId() != w.cluster:
-			return true // another cluster answers
+		case res.Header.GetClusterId() != w.cluster, uint64(res.Header.GetRevision()) < w.after && !res.Created:
+			return true // another cluster answers; a member that lags behind says no more than that it is there
 		case !w.pass(res):
 			return false
 		}
