@@ -13,6 +13,9 @@ func BenchmarkPlacedHit(b *testing.B) {
 	for _, kept := range []int{1_000, 100_000} {
 		d := memdir.New()
 		p := routing.NewPlaced(routing.NewRendezvous(), d)
+		if err := p.Ready(ctx); err != nil {
+			b.Fatal(err)
+		}
 		v := view("a", "b", "c", "d", "e", "f", "g", "h")
 		keys := make([]string, kept)
 		for i := range keys {
