@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 GO ?= go
-MODULES := . examples internal/bench docs/check
+MODULES := . routing/boltdir examples internal/bench docs/check
 
 .PHONY: help
 help: ## list the targets
@@ -20,6 +20,10 @@ demo-attest: go-version ## attested TLS: one fake enclave is admitted, four impo
 test: go-version c-compiler tools ## every test of every module, with the race detector
 	# Outside the root tests start programs and read documents, whose changes Go's cache of results does not see.
 	for m in $(MODULES); do (cd $$m && $(GO) test -race $$([[ $$m == . ]] || echo -count=1) ./...); done
+
+.PHONY: test-etcd
+test-etcd: go-version c-compiler ## the etcd directory against real etcd processes, of which some are killed; about five minutes
+	cd routing/etcddir && $(GO) test -race -count=1 ./...
 
 .PHONY: test-vsock
 test-vsock: go-version ## transport, pool and end-to-end tests and the demo on real AF_VSOCK, in a small VM

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
+	"github.com/enclavepool/enclavepool/breaker"
 	"github.com/enclavepool/enclavepool/pool"
 	"github.com/enclavepool/enclavepool/pool/pooltest"
 	"github.com/enclavepool/enclavepool/routing"
@@ -106,6 +107,8 @@ func TestWhatIsWrongWithRoutingIsSaidByName(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFleet(t, 2, nil)
 		broken := errors.New("directory out of reach")
+		away := &routing.DirectoryError{Op: "lookup", RetryAfter: time.Second}
+		gone := &routing.OwnerError{EnclaveID: "y", State: breaker.Degraded, Gone: true, RetryAfter: time.Second}
 		for name, c := range map[string]struct {
 			sel    routing.Selector
 			key    string
@@ -116,6 +119,9 @@ func TestWhatIsWrongWithRoutingIsSaidByName(t *testing.T) {
 			"a failing selector":   {selectorFunc(func(*routing.View) (string, error) { return "", broken }), "k", broken, codes.Internal},
 			"an unknown enclave":   {selectorFunc(func(*routing.View) (string, error) { return "z", nil }), "k", pool.ErrUnknownEnclave, codes.NotFound},
 			"nobody to choose":     {selectorFunc(func(*routing.View) (string, error) { return "", routing.ErrNoMember }), "k", pool.ErrUnavailable, codes.Unavailable},
+			"a directory away":     {selectorFunc(func(*routing.View) (string, error) { return "", away }), "k", pool.ErrUnavailable, codes.Unavailable},
+			"an enclave that left": {selectorFunc(func(*routing.View) (string, error) { return "", gone }), "k", pool.ErrUnavailable, codes.Unavailable},
+			"a key without place":  {selectorFunc(func(*routing.View) (string, error) { return "", routing.ErrNotPlaced }), "k", routing.ErrNotPlaced, codes.NotFound},
 			"no selector":          {nil, "k", pool.ErrSelector, codes.Internal},
 			"a selector that dies": {selectorFunc(func(*routing.View) (string, error) { return "", context.DeadlineExceeded }), "k", context.DeadlineExceeded, codes.Internal},
 		} {
@@ -123,6 +129,9 @@ func TestWhatIsWrongWithRoutingIsSaidByName(t *testing.T) {
 			var pe *pool.Error
 			if !errors.As(err, &pe) || !errors.Is(err, c.reason) || status.Code(err) != c.code || pe.Disposition != pool.NotSent {
 				t.Errorf("%s: %v (%v); want %v as an *Error with %v", name, err, status.Code(err), c.reason, c.code)
+			}
+			if waits := name == "a directory away" || name == "an enclave that left"; waits != (pe != nil && pe.RetryAfter == time.Second) {
+				t.Errorf("%s: %+v; is there a wait?", name, pe)
 			}
 		}
 		if id, err := f.served(t.Context(), routing.NewLeastLoaded(), ""); err != nil {

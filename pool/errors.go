@@ -127,7 +127,7 @@ func (e *Error) GRPCStatus() *status.Status {
 
 func (e *Error) code() codes.Code {
 	switch e.Reason {
-	case ErrUnknownEnclave:
+	case ErrUnknownEnclave, routing.ErrNotPlaced:
 		return codes.NotFound
 	case ErrExhausted:
 		return codes.ResourceExhausted

@@ -21,9 +21,10 @@ import (
 // callers do while connections are lost, up to Reconnect.Budget.
 //
 // A selector's errors become *Error: ErrOwnerUnavailable is ErrUnavailable or
-// ErrDraining with RetryAfter, ErrNoMember is ErrUnavailable, routing.ErrNoKey
-// stays as it is, with code InvalidArgument. Any other is the Cause of one with
-// Reason ErrSelector. A nil selector makes every call fail so.
+// ErrDraining with RetryAfter, ErrNoMember and routing.ErrDirectoryUnavailable are
+// ErrUnavailable, routing.ErrNoKey and routing.ErrNotPlaced stay as they are, with
+// codes InvalidArgument and NotFound. Any other is the Cause of one with Reason
+// ErrSelector. A nil selector makes every call fail so.
 func (p *Pool) Routed(sel routing.Selector) grpc.ClientConnInterface {
 	return routed{p, sel}
 }
@@ -137,6 +138,9 @@ func (r routed) chooseFrom(ctx context.Context, v *routing.View, key string) (*e
 		if !errors.As(err, &owner) || owner.EnclaveID == "" {
 			return nil, 0, selectorError(ctx, err)
 		}
+		if owner.Gone {
+			return nil, 0, &Error{EnclaveID: owner.EnclaveID, Reason: ErrUnavailable, RetryAfter: owner.RetryAfter, Cause: err}
+		}
 		id, p = owner.EnclaveID, untilBudget
 	}
 	e, err := r.pool.enclave(id)
@@ -162,7 +166,12 @@ func stranded(err error) bool {
 
 // selectorError translates what a Selector says.
 func selectorError(ctx context.Context, err error) error {
+	var away *routing.DirectoryError
 	switch {
+	case errors.As(err, &away):
+		return &Error{Reason: ErrUnavailable, RetryAfter: away.RetryAfter, Cause: err}
+	case errors.Is(err, routing.ErrNotPlaced):
+		return &Error{Reason: routing.ErrNotPlaced}
 	case errors.Is(err, routing.ErrNoKey):
 		return &Error{Reason: routing.ErrNoKey, Cause: errors.New("use routing.WithKey")}
 	case errors.Is(err, routing.ErrNoMember):

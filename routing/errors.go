@@ -24,12 +24,18 @@ type OwnerError struct {
 	EnclaveID string
 	// State is the owner's: Degraded or Draining.
 	State breaker.State
+	// Gone: the key lives in an enclave that is not in the View. State is
+	// Degraded then.
+	Gone bool
 	// RetryAfter is how long to wait before trying again.
 	RetryAfter time.Duration
 }
 
 // Error names the enclave, its state and the wait.
 func (e *OwnerError) Error() string {
+	if e.Gone {
+		return fmt.Sprintf("routing: %v: %q is not in the View, retry in %v", ErrOwnerUnavailable, e.EnclaveID, e.RetryAfter)
+	}
 	return fmt.Sprintf("routing: %v: %q is %v, retry in %v", ErrOwnerUnavailable, e.EnclaveID, e.State, e.RetryAfter)
 }
 

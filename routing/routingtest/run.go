@@ -43,6 +43,10 @@ func Uneven() Option { return func(s *suite) { s.uneven = true } }
 // Allocates: choosing for a key that was chosen for before may allocate.
 func Allocates() Option { return func(s *suite) { s.allocates = true } }
 
+// Placing: keys have to be placed before they can be chosen for. Every call says
+// that it makes its key (routing.WithPlacing).
+func Placing() Option { return func(s *suite) { s.ctx = routing.WithPlacing(s.ctx) } }
+
 // suite is the Selector under test and what is asked of it.
 type suite struct {
 	newSelector func() routing.Selector
@@ -50,7 +54,8 @@ type suite struct {
 
 	keyless, moves, local, uneven, allocates bool
 
-	prefix string // of the keys; each check has its own
+	ctx    context.Context // of every call
+	prefix string          // of the keys; each check has its own
 }
 
 // A check returns what is wrong.
@@ -85,7 +90,7 @@ var checks = []check{
 func Run(t TB, newSelector func() routing.Selector, opts ...Option) {
 	t.Helper()
 	for _, c := range checks {
-		s := &suite{newSelector: newSelector, keys: 2000, prefix: c.name}
+		s := &suite{newSelector: newSelector, keys: 2000, ctx: background, prefix: c.name}
 		for _, o := range opts {
 			o(s)
 		}
@@ -119,5 +124,5 @@ func guarded(f func() error) (err error) {
 	return f()
 }
 
-// background is the context of every check but one.
+// background is what every context of a check is derived from.
 var background = context.Background()

@@ -15,11 +15,11 @@ import (
 func (s *suite) noMembers() error {
 	sel, key := s.newSelector(), s.key(0)
 	for range 2 {
-		id, err := sel.Select(background, routing.NewView(9), key)
+		id, err := sel.Select(s.ctx, routing.NewView(9), key)
 		if id != "" || !errors.Is(err, routing.ErrNoMember) {
 			return fmt.Errorf("%q, %v from a View without members; want \"\", ErrNoMember", id, err)
 		}
-		if id, err := choose(background, sel, routing.NewView(10, enclaves(3)...), key); err != nil || id == "" {
+		if id, err := choose(s.ctx, sel, routing.NewView(10, enclaves(3)...), key); err != nil || id == "" {
 			return fmt.Errorf("%q, %v once there are members; want one of them", id, err)
 		}
 	}
@@ -46,7 +46,7 @@ func (s *suite) memberOrError() error {
 		}
 		v := routing.NewView(uint64(seq), all...)
 		for i := range max(1, s.keys/20) {
-			if _, err := choose(background, sel, v, s.key(i)); err != nil {
+			if _, err := choose(s.ctx, sel, v, s.key(i)); err != nil {
 				return fmt.Errorf("%w; View %+v", err, v.Members())
 			}
 		}
@@ -86,7 +86,7 @@ func (s *suite) states() error {
 
 // emptyKey: without a key there is an enclave, or ErrNoKey.
 func (s *suite) emptyKey() error {
-	id, err := s.newSelector().Select(background, routing.NewView(1, enclaves(4)...), "")
+	id, err := s.newSelector().Select(s.ctx, routing.NewView(1, enclaves(4)...), "")
 	switch {
 	case (id != "") == (err != nil):
 		return fmt.Errorf("%q, %v; want an enclave or an error", id, err)
@@ -100,7 +100,7 @@ func (s *suite) emptyKey() error {
 
 // endedContext: it may be an error, but no other mischief.
 func (s *suite) endedContext() error {
-	ctx, cancel := context.WithCancel(background)
+	ctx, cancel := context.WithCancel(s.ctx)
 	cancel()
 	sel, v := s.newSelector(), routing.NewView(1, enclaves(4)...)
 	for i := range s.keys {
@@ -116,7 +116,7 @@ func (s *suite) allocations() error {
 	sel, v, key := s.newSelector(), routing.NewView(1, enclaves(8)...), s.key(0)
 	var failure error
 	one := func() {
-		if _, err := sel.Select(background, v, key); err != nil {
+		if _, err := sel.Select(s.ctx, v, key); err != nil {
 			failure = err
 		}
 	}

@@ -60,7 +60,8 @@ func choose(ctx context.Context, sel routing.Selector, v *routing.View, key stri
 	var owner *routing.OwnerError
 	if errors.As(err, &owner) {
 		m, ok := v.Member(owner.EnclaveID)
-		if !ok || m.State == breaker.Healthy || m.State != owner.State || owner.RetryAfter < 0 {
+		fits := m.State != breaker.Healthy && m.State == owner.State
+		if ok == owner.Gone || ok && !fits || owner.RetryAfter < 0 {
 			return "", fmt.Errorf("key %q: the error %+v does not fit the View's member %+v", key, *owner, m)
 		}
 	}
@@ -77,7 +78,7 @@ func (s *suite) chooseAll(sel routing.Selector, v *routing.View) ([]string, erro
 	ids := make([]string, s.keys)
 	for i := range ids {
 		var err error
-		if ids[i], err = choose(background, sel, v, s.key(i)); err != nil {
+		if ids[i], err = choose(s.ctx, sel, v, s.key(i)); err != nil {
 			return nil, err
 		}
 	}

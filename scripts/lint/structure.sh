@@ -74,6 +74,17 @@ package_borders() {
 	forbid internal/h2tap "^$us/pool(/|$)" || wrong=1
 	envconfig_border || wrong=1
 	statuspage_border || wrong=1
+	directory_borders || wrong=1
+	return $wrong
+}
+
+# Placement directories are modules of their own, and know of ours no more than routing does.
+directory_borders() {
+	local us=$module_path wrong=0
+	for module in boltdir etcddir; do
+		(cd "routing/$module" && GOWORK=off go list -deps -test -f '{{.ImportPath}}' ./...) | sed 's/ .*//' | sort -u |
+			no_match "^$us/(pool|health|reconnect|internal|examples)(/|$)" "routing/$module depends on what it must not know" || wrong=1
+	done
 	return $wrong
 }
 
@@ -82,7 +93,7 @@ root_dependencies() {
 	local wrong=0
 	# From the file itself: asking the go command would need every module's sum before it says a word.
 	go mod edit -print | awk '/^require \(/ { in_block = 1; next } /^\)/ { in_block = 0 }
-		!/\/\/ indirect/ && (in_block || $1 == "require") { print }' | no_match 'prometheus|/ghz|grpc-gcp|puddle' \
+		!/\/\/ indirect/ && (in_block || $1 == "require") { print }' | no_match 'prometheus|/ghz|grpc-gcp|puddle|etcd|bbolt' \
 		"go.mod of the root module requires directly" || wrong=1
 	GOWORK=off go list -deps -f '{{.ImportPath}}' ./... |
 		no_match '^(go\.opentelemetry\.io/otel/sdk|go\.uber\.org/goleak|pgregory\.net/rapid)(/|$)' \
