@@ -85,7 +85,7 @@ func (c *conn) verify(ctx context.Context, secured net.Conn, info credentials.Au
 	if n := e.overdue.Load(); n >= maxOverdue {
 		return fmt.Errorf("%w: unasked, as %d calls of the verifier have not returned in their time", ErrPeerRejected, n)
 	}
-	ctx, cancel := context.WithDeadline(ctx, c.deadline)
+	ctx, cancel := context.WithDeadline(ctx, c.startedAt.Add(e.cfg.Load().dialTimeout)) // the deadline itself is the keeper's
 	defer cancel()
 	peer := c.peer(secured, info)
 	c.verifying.Store(true)
