@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -29,7 +28,7 @@ func problems(query string, names map[string]labelSet) []string {
 			for _, m := range v.LabelMatchers {
 				values, there := has[m.Name]
 				switch {
-				case m.Name == labels.MetricName || !found:
+				case m.Name == "__name__" || !found:
 				case !there:
 					wrong = append(wrong, v.Name+" has no label "+m.Name)
 				case values != nil && !slices.ContainsFunc(values, m.Matches):

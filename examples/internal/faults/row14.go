@@ -100,7 +100,10 @@ func impostor(ctx context.Context, r *rig, res *Result, p *pool.Pool, name strin
 	if err := awaitTried(ctx, e); err != nil {
 		return err
 	}
+	// The first rejection's: an attempt of a later time may have been cut short by a starved machine.
+	var cause error
 	rejected := func(s pool.EnclaveStats) bool {
+		cause = s.Cause
 		return errors.Is(s.Cause, pool.ErrPeerRejected) && (why == nil || errors.Is(s.Cause, why))
 	}
 	if _, err := await(ctx, p, "a", "rejected", rejected); err != nil {
@@ -110,7 +113,6 @@ func impostor(ctx context.Context, r *rig, res *Result, p *pool.Pool, name strin
 	for until := time.Now().Add(r.lasting(5*time.Second, 500*time.Millisecond)); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(lookEvery) {
 		admitted = max(admitted, p.Stats().Enclaves["a"].HealthyConns)
 	}
-	s := p.Stats().Enclaves["a"]
 	n, err := heard(ctx, e)
 	if err != nil {
 		return err
@@ -118,8 +120,7 @@ func impostor(ctx context.Context, r *rig, res *Result, p *pool.Pool, name strin
 	e.Kill()
 	res.must(admitted == 0, "%s: %d connections were admitted", name, admitted)
 	res.must(n == 0, "%s: it heard %d calls, health checks included", name, n)
-	res.must(errors.Is(s.Cause, pool.ErrPeerRejected), "%s: the cause is not ErrPeerRejected: %v", name, s.Cause)
-	res.say("%s: 0 admitted, 0 calls heard; cause: %v", name, s.Cause)
+	res.say("%s: 0 admitted, 0 calls heard; cause: %v", name, cause)
 	return nil
 }
 
