@@ -44,7 +44,7 @@ func told(s sdktrace.ReadOnlySpan) string {
 		set := attribute.NewSet(e.Attributes...)
 		words := []string{e.Name}
 		for _, kv := range set.ToSlice() {
-			words = append(words, fmt.Sprintf("%s=%s", kv.Key, kv.Value.Emit()))
+			words = append(words, fmt.Sprintf("%s=%s", kv.Key, kv.Value.String()))
 		}
 		out = append(out, strings.Join(words, " "))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	bolterrors "go.etcd.io/bbolt/errors"
 	"iter"
 	"sync"
 	"time"
@@ -117,7 +118,7 @@ func (d *Directory) read(ctx context.Context, op string, f func(r reader) error)
 }
 
 func unavailable(op string, err error) error {
-	if errors.Is(err, bbolt.ErrDatabaseNotOpen) {
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 		return routing.ErrDirectoryClosed
 	}
 	return &routing.DirectoryError{Op: op, RetryAfter: retryAfter, Cause: err}

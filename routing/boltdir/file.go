@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	bolterrors "go.etcd.io/bbolt/errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -30,9 +31,9 @@ func openFile(path string, lockTimeout time.Duration) (*bbolt.DB, uint64, error)
 	isNew := errors.Is(err, os.ErrNotExist)
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
 	switch {
-	case errors.Is(err, bbolt.ErrTimeout):
+	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, 0, fmt.Errorf("%w: waited %v", ErrLocked, lockTimeout)
-	case errors.Is(err, bbolt.ErrInvalid), errors.Is(err, bbolt.ErrVersionMismatch), errors.Is(err, bbolt.ErrChecksum):
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch), errors.Is(err, bolterrors.ErrChecksum):
 		return nil, 0, fmt.Errorf("%w: %w", ErrFormat, err)
 	case err != nil:
 		return nil, 0, err

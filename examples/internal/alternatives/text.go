@@ -90,10 +90,7 @@ func failed(f Figures) string {
 	if f.Failed == 0 {
 		return fmt.Sprintf("0 of %d", f.Calls)
 	}
-	var parts []string
-	for _, code := range slices.Sorted(maps.Keys(f.Codes)) {
-		parts = append(parts, code)
-	}
+	parts := slices.Sorted(maps.Keys(f.Codes))
 	return fmt.Sprintf("%d of %d (%s)", f.Failed, f.Calls, strings.Join(parts, ", "))
 }
 
