@@ -8,10 +8,14 @@ import (
 const (
 	headerLen = 9 // bytes in a frame header: 3 length, 1 type, 1 flags, 4 stream
 
-	frameRSTStream = 0x3
-	frameSettings  = 0x4
-	frameGoAway    = 0x7
-	frameOther     = 0xff // in scanner.kind only: a payload nobody looks at
+	frameData         = 0x0
+	frameHeaders      = 0x1
+	frameRSTStream    = 0x3
+	frameSettings     = 0x4
+	framePushPromise  = 0x5
+	frameGoAway       = 0x7
+	frameContinuation = 0x9
+	frameOther        = 0xff // in scanner.kind only: a payload nobody looks at
 
 	flagAck = 0x1
 
