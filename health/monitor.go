@@ -55,6 +55,12 @@ const (
 // timer fired late because this process had stalled, one during which bytes
 // arrived. A stall also takes back the silences counted before it.
 //
+// Bytes alone do not keep a connection for ever, though: they may come from an
+// HTTP/2 stack behind which nobody is left. When there were calls and for two
+// Intervals neither one of them nor a probe has been answered, a probe is sent
+// whatever arrives. From the first that fails then they have a whole Interval each;
+// Policy.FailureThreshold of them, with no answer to anything in between, eject.
+//
 // Times given to a Monitor must carry a monotonic reading, as those of time.Now
 // do; only differences between them are used, so a step of the wall clock is
 // not seen. A Monitor is not safe for concurrent use.
@@ -78,6 +84,10 @@ type Monitor struct {
 	inFlight  int           // when last looked
 	ended     time.Duration // the last probe
 	failed    int           // probes in a row answered with an error
+
+	asked   time.Duration // there has been a call since the last answer; never: none
+	deaf    int           // probes in a row that were not answered, for as long
+	timeout time.Duration // of the probe that is out
 }
 
 const (
@@ -99,6 +109,7 @@ func NewMonitor(p Policy, now time.Time) *Monitor {
 		changed: -p.Cooldown,
 		recheck: never,
 		wake:    never,
+		asked:   never,
 	}
 }
 
@@ -130,6 +141,7 @@ func (m *Monitor) Step(now time.Time, s Signs) (probe bool, wake time.Time) {
 	if heard > m.began || m.wake != never && at-m.wake > lateness {
 		m.silent = 0
 	}
+	m.listen(at, s)
 	if s.InFlight == 0 {
 		m.quiet = at
 	}
@@ -144,9 +156,30 @@ func (m *Monitor) Step(now time.Time, s Signs) (probe bool, wake time.Time) {
 		}
 		return false, m.start.Add(m.wake)
 	}
-	m.probing, m.began, m.wake = true, at, never
+	m.probing, m.began, m.wake, m.timeout = true, at, never, m.Timeout()
 	return true, time.Time{}
 }
+
+// Timeout returns how long the probe has that Step has asked for.
+func (m *Monitor) Timeout() time.Duration {
+	if m.deaf > 0 {
+		return max(m.policy.Timeout, m.policy.Interval)
+	}
+	return m.policy.Timeout
+}
+
+// listen notes whether answers are owed.
+func (m *Monitor) listen(at time.Duration, s Signs) {
+	switch {
+	case s.Answered:
+		m.asked, m.deaf = never, 0
+	case s.InFlight > 0 && m.asked == never:
+		m.asked = at
+	}
+}
+
+// owing is for how long answers have to be owed before bytes do not help.
+func (m *Monitor) owing() time.Duration { return 2 * m.policy.Interval }
 
 // Quiet says that until now no call has been in flight since the last Step
 // that saw none. Without it a connection that has just got a call after a long
@@ -163,6 +196,9 @@ func (m *Monitor) due(at, heard time.Duration, s Signs) time.Duration {
 		// A call may have begun at any time since none was seen; taking the
 		// earliest keeps detection in bounds at the price of a few probes.
 		due = min(due, max(heard, m.quiet)+m.silence<<m.patience)
+	}
+	if m.asked != never && m.deaf == 0 {
+		due = min(due, max(m.asked, m.ended)+m.owing())
 	}
 	return max(due, m.began+min(pace, m.policy.Interval))
 }
@@ -187,25 +223,32 @@ func (m *Monitor) Finish(now time.Time, r Result, s Signs) Verdict {
 	m.probing = false
 	at := now.Sub(m.start)
 	m.ended = at
+	m.listen(at, s)
 	switch r {
 	case Serving, Unimplemented:
 		return m.answered(at, true)
 	case NotServing:
 		return m.answered(at, false)
 	case Failed:
-		m.silent = 0
+		m.silent, m.deaf, m.asked = 0, 0, never
 		m.failed++
 		m.recheck = at + min(m.policy.Interval, retryAnswered)
 	case TimedOut:
-		if at-s.SinceRead > m.began || at-(m.began+m.policy.Timeout) > lateness {
+		late := at-(m.began+m.timeout) > lateness
+		if late || at-s.SinceRead > m.began {
 			m.silent = 0
-			return Keep
+			if late || m.asked == never || m.began-m.asked < m.owing() {
+				return Keep
+			}
+			m.deaf++
+			m.recheck = at
+			break
 		}
 		m.silent++
 	case NotSent:
 		// Whatever was due before is due still.
 	}
-	if m.failed+m.silent < m.policy.FailureThreshold {
+	if m.failed+m.silent < m.policy.FailureThreshold && m.deaf < m.policy.FailureThreshold {
 		return Keep
 	}
 	m.ejected = true
@@ -216,7 +259,7 @@ func (m *Monitor) Finish(now time.Time, r Result, s Signs) Verdict {
 // that changes its mind is believed once per Cooldown, and asked again when
 // that has passed.
 func (m *Monitor) answered(at time.Duration, serving bool) Verdict {
-	m.silent, m.failed = 0, 0
+	m.silent, m.failed, m.deaf, m.asked = 0, 0, 0, never
 	if m.silence<<m.patience < m.policy.Interval {
 		m.patience++
 	}

@@ -14,6 +14,9 @@ type Signs struct {
 	// Probes are not counted, nor is a warm stream that carries no request:
 	// silence is what is expected of it.
 	InFlight int
+	// Answered: a call on the connection has been answered since the signs were
+	// last taken.
+	Answered bool
 }
 
 // Result is how a probe ended.
