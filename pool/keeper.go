@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc/connectivity"
 
 	"github.com/enclavepool/enclavepool/breaker"
@@ -33,6 +34,7 @@ type keeper struct {
 	full      fullness
 	probing   probing
 	shunning  bool // the peer was rejected, and that has been said
+	dials     *rate.Limiter
 
 	mu   sync.Mutex
 	mail []func(*keeper)
@@ -49,7 +51,7 @@ type outage struct {
 }
 
 func newKeeper(e *enclave, now time.Time) *keeper {
-	k := &keeper{e: e, outage: outage{since: now}, done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	k := &keeper{e: e, outage: outage{since: now}, done: make(chan struct{}), wake: make(chan struct{}, 1), dials: rate.NewLimiter(maxDialRate, minDialBurst)}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	k.addPlaces(int(e.minConns.Load()), now)
 	return k
@@ -152,6 +154,9 @@ const (
 
 // gate returns when p, whose attempt is due, may make it.
 func (k *keeper) gate(p *place, now time.Time) time.Time {
+	if at := k.affords(now); now.Before(at) {
+		return at
+	}
 	if p.released {
 		return now
 	}
@@ -216,6 +221,7 @@ func (k *keeper) start(p *place, now time.Time) {
 	c.deadline = now.Add(k.e.cfg.Load().dialTimeout)
 	p.attempt = c
 	k.lastStart = now
+	k.dials.AllowN(now, 1)
 	k.e.dials.Add(1)
 	sub, err := k.e.channel.Open(c)
 	if err != nil {
@@ -248,9 +254,13 @@ func (k *keeper) stateChanged(c *conn, state connectivity.State, err error) {
 
 // over is fail or lose, whichever c calls for.
 func (k *keeper) over(c *conn, cause error, now time.Time) {
-	if c == c.place.attempt {
+	switch {
+	case c == c.place.attempt:
 		k.fail(c.place, cause, now)
-	} else {
+	case c.flooded.Load():
+		k.e.ejections.Add(1)
+		k.lose(c.place, breaker.Ejected, cause, now)
+	default:
 		k.lose(c.place, breaker.Lost, cause, now)
 	}
 }

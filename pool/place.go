@@ -158,6 +158,7 @@ func (k *keeper) recovered(first *conn, sig breaker.Signal, cause error, now tim
 func (k *keeper) fail(p *place, cause error, now time.Time) {
 	index := p.index
 	cause = p.attempt.rejectedUs(cause)
+	flooded := p.attempt.flooded.Load()
 	k.abandon(p)
 	p.cause, p.released, k.failing = cause, false, true
 	wait := p.backoff.Next()
@@ -165,6 +166,9 @@ func (k *keeper) fail(p *place, cause error, now time.Time) {
 	case errors.Is(cause, ErrPeerRejected):
 		k.e.attempts[attemptRejected].Add(1)
 		wait = k.shun(p, cause)
+	case flooded:
+		k.e.attempts[attemptFailed].Add(1)
+		wait = p.rest.Trip(now)
 	case errors.Is(cause, context.DeadlineExceeded):
 		k.e.attempts[attemptTimedOut].Add(1)
 	default:
@@ -202,6 +206,9 @@ func (k *keeper) lose(p *place, sig breaker.Signal, cause error, now time.Time) 
 		}
 	}
 	wait := p.backoff.Next()
+	if c.flooded.Load() {
+		wait = p.rest.Trip(now)
+	}
 	p.next = now.Add(wait)
 	k.e.log.Warn("connection lost", "conn", p.index, "cause", errText(cause), "next", wait)
 	k.mark(p, sig, cause, now)
@@ -259,7 +266,7 @@ func errText(err error) slog.Value {
 	if err == nil {
 		return slog.StringValue("")
 	}
-	return slog.StringValue(err.Error())
+	return slog.StringValue(fit(err.Error()))
 }
 
 // without returns conns less c, as a new slice.
