@@ -32,6 +32,14 @@ bench: go-version ## one table: admission, calls and warm streams beside other p
 faults: go-version ## the pool under real faults on real processes, beside what it is held to; about ten minutes
 	cd examples && $(GO) run ./faults
 
+.PHONY: hostile
+hostile: go-version ## the pool against hostile enclaves, beside what it is held to; about six minutes
+	cd examples && $(GO) run ./hostile -o ../docs/hostile-peers.md
+
+.PHONY: fuzz
+fuzz: go-version ## every fuzz target of every module for FUZZTIME (default 60s)
+	scripts/fuzz.sh $(MODULES)
+
 .PHONY: simulate
 simulate: go-version ## 200 virtual days of random faults, each from a seed; a failure names its seed
 	$(GO) test ./pool -run RandomFaults -timeout 30m -v -sim.seeds 200
