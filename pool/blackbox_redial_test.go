@@ -53,11 +53,24 @@ func (m *mortal) Dial(ctx context.Context, target string) (net.Conn, error) {
 	c := &mortalConn{raw, m}
 	m.mu.Lock()
 	m.living = append(m.living, c)
-	m.mu.Unlock()
 	if m.lifetime > 0 {
 		time.AfterFunc(m.lifetime, func() { raw.Close() })
 	}
+	m.mu.Unlock()
 	return c, nil
+}
+
+// live has the connections made from now on end after d, or live on if d is 0.
+func (m *mortal) live(d time.Duration) {
+	m.mu.Lock()
+	m.lifetime = d
+	m.mu.Unlock()
+}
+
+func (m *mortal) attempts() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.begun)
 }
 
 // kill ends n connections, any.
@@ -167,7 +180,7 @@ func TestAnEnclaveThatDropsWhateverItAcceptsIsNotDialledWithoutAPause(t *testing
 			time.Sleep(time.Minute)
 			_ = p.Close(expired())
 			synctest.Wait()
-			all := len(m.begun)
+			all := m.attempts()
 			// The first second has the first connections, and the allowance.
 			if most := m.busiest(began.Add(2 * time.Second)); most > 50 || all > 60*50+64 {
 				t.Errorf("connections live for %v: %d attempts in the busiest second, %d in a minute", lifetime, most, all)
@@ -186,7 +199,7 @@ func TestPlacesWhoseConnectionsAlwaysDieYoungGetNoMoreThanTheAllowance(t *testin
 		p, m := mortalPool(t, nil)
 		ready(t, p)
 		time.Sleep(time.Second)
-		m.lifetime = 5 * time.Millisecond
+		m.live(5 * time.Millisecond)
 		m.kill(28)
 		from := time.Now().Add(2 * time.Second)
 		time.Sleep(30 * time.Second)
@@ -196,7 +209,7 @@ func TestPlacesWhoseConnectionsAlwaysDieYoungGetNoMoreThanTheAllowance(t *testin
 		if s := stats(p, "a"); s.State != breaker.Healthy || s.HealthyConns < 4 {
 			t.Errorf("%v, %d of the 4 connections that live", s.State, s.HealthyConns)
 		}
-		m.lifetime = 0
+		m.live(0)
 		time.Sleep(2 * time.Second)
 		if s := stats(p, "a"); s.HealthyConns != 32 {
 			t.Errorf("%d connections two seconds after they ceased to die", s.HealthyConns)
@@ -210,7 +223,7 @@ func TestAllConnectionsKilledAtOnceAreBackAtOnce(t *testing.T) {
 			p, m := mortalPool(t, nil)
 			ready(t, p)
 			time.Sleep(age)
-			before := len(m.begun)
+			before := m.attempts()
 			m.kill(32)
 			synctest.Wait()
 			start := time.Now()
@@ -218,7 +231,7 @@ func TestAllConnectionsKilledAtOnceAreBackAtOnce(t *testing.T) {
 			if took := time.Since(start); took > 60*time.Millisecond {
 				t.Errorf("aged %v: all back after %v", age, took)
 			}
-			if n := len(m.begun) - before; n > 32 {
+			if n := m.attempts() - before; n > 32 {
 				t.Errorf("aged %v: %d attempts for 32 connections", age, n)
 			}
 		})

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -112,15 +111,25 @@ func TestTheIdlestConnectionsLeaveFirst(t *testing.T) {
 		close(svc.hold)
 		synctest.Wait()
 		// Leases on the last two connections, so that no order of index explains who stays.
-		var busy []*pool.Lease
-		for len(busy) < 4 {
-			l := acquire(t, p, "a")
-			on := slices.IndexFunc(stats(p, "a").Connections, func(c pool.ConnStats) bool { return c.InFlight > 0 && c.Index < 6 })
-			if on >= 0 {
-				l.Release()
-			} else {
-				busy = append(busy, l)
+		onLast := func() (n int) {
+			for _, c := range stats(p, "a").Connections {
+				if c.Index >= 6 {
+					n += c.InFlight
+				}
 			}
+			return n
+		}
+		var busy, others []*pool.Lease
+		for len(busy) < 4 {
+			before := onLast()
+			if l := acquire(t, p, "a"); onLast() > before {
+				busy = append(busy, l)
+			} else {
+				others = append(others, l) // kept, so that the next is chosen elsewhere in the end
+			}
+		}
+		for _, l := range others {
+			l.Release()
 		}
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
