@@ -18,11 +18,6 @@ import (
 // what the warning is for.
 
 const (
-	framePing         = 0x6
-	frameHeaders      = 0x1
-	framePushPromise  = 0x5
-	frameContinuation = 0x9
-
 	flagEndHeaders = 0x4
 
 	pingLen = 8

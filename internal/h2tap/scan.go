@@ -10,10 +10,15 @@ const (
 	typeAt    = 3
 	flagsAt   = 4
 
-	frameRSTStream = 0x3
-	frameSettings  = 0x4
-	frameGoAway    = 0x7
-	frameOther     = 0xff // in scanner.kind only: a payload nobody looks at
+	frameData         = 0x0
+	frameHeaders      = 0x1
+	frameRSTStream    = 0x3
+	frameSettings     = 0x4
+	framePushPromise  = 0x5
+	framePing         = 0x6
+	frameGoAway       = 0x7
+	frameContinuation = 0x9
+	frameOther        = 0xff // in scanner.kind only: a payload nobody looks at
 
 	flagAck = 0x1
 
