@@ -37,7 +37,7 @@ const (
 // for it. The owner of the connection owns its Monitor, calls Step whenever the
 // time has come and Finish for every probe, and does what they say.
 //
-// Three rules make it up:
+// Four rules make it up:
 //
 // A byte from the enclave is proof of life. It saves the probe, and undoes
 // whatever silence seemed to show before it.
@@ -57,6 +57,14 @@ const (
 // timer fired late because this process had stalled, one during which bytes
 // arrived, even such as this process has not found the time to read. A stall
 // also takes back the silences counted before it.
+//
+// Bytes alone do not keep a connection for ever, though: they may come from an
+// HTTP/2 stack behind which nobody is left. When there were calls and for two
+// Intervals neither one of them nor a probe has been answered, a probe is sent
+// whatever arrives. From the first that fails then they have a whole Interval
+// each; Policy.FailureThreshold of them, with no answer to anything in between,
+// eject. Bytes that lie unread are bytes in this, or who sends more than can be
+// read would never be asked.
 //
 // Times given to a Monitor must carry a monotonic reading, as those of time.Now
 // do; only differences between them are used, so a step of the wall clock is
@@ -83,6 +91,10 @@ type Monitor struct {
 	inFlight  int           // when last looked
 	ended     time.Duration // the last probe
 	failed    int           // probes in a row answered with an error
+
+	asked   time.Duration // there has been a call since the last answer; never: none
+	deaf    int           // probes in a row that were not answered, for as long
+	timeout time.Duration // of the probe that is out
 }
 
 const (
@@ -105,6 +117,7 @@ func NewMonitor(p Policy, now time.Time) *Monitor {
 		changed:  -p.Cooldown,
 		recheck:  never,
 		wake:     never,
+		asked:    never,
 	}
 }
 
@@ -136,6 +149,7 @@ func (m *Monitor) Step(now time.Time, s Signs) (probe bool, wake time.Time) {
 	if heard > m.began || m.wake != never && at-m.wake > lateness {
 		m.silent = 0
 	}
+	m.listen(at, s)
 	if s.InFlight == 0 {
 		m.quiet = at
 	}
@@ -150,9 +164,30 @@ func (m *Monitor) Step(now time.Time, s Signs) (probe bool, wake time.Time) {
 		}
 		return false, m.start.Add(m.wake)
 	}
-	m.probing, m.began, m.wake = true, at, never
+	m.probing, m.began, m.wake, m.timeout = true, at, never, m.Timeout()
 	return true, time.Time{}
 }
+
+// Timeout returns how long the probe has that Step has asked for.
+func (m *Monitor) Timeout() time.Duration {
+	if m.deaf > 0 {
+		return max(m.policy.Timeout, m.policy.Interval)
+	}
+	return m.policy.Timeout
+}
+
+// listen notes whether answers are owed.
+func (m *Monitor) listen(at time.Duration, s Signs) {
+	switch {
+	case s.Answered:
+		m.asked, m.deaf = never, 0
+	case s.InFlight > 0 && m.asked == never:
+		m.asked = at
+	}
+}
+
+// owing is for how long answers have to be owed before bytes do not help.
+func (m *Monitor) owing() time.Duration { return 2 * m.policy.Interval }
 
 // Quiet says that until now no call has been in flight since the last Step
 // that saw none. Without it a connection that has just got a call after a long
@@ -169,6 +204,9 @@ func (m *Monitor) due(at, heard time.Duration, s Signs) time.Duration {
 		// A call may have begun at any time since none was seen; taking the
 		// earliest keeps detection in bounds at the price of a few probes.
 		due = min(due, max(heard, m.quiet)+m.silence<<m.patience)
+	}
+	if m.asked != never && m.deaf == 0 {
+		due = min(due, max(m.asked, m.ended)+m.owing())
 	}
 	return max(due, m.began+min(pace, m.policy.Interval))
 }
@@ -193,25 +231,32 @@ func (m *Monitor) Finish(now time.Time, r Result, s Signs) Verdict {
 	m.probing = false
 	at := now.Sub(m.start)
 	m.ended = at
+	m.listen(at, s)
 	switch r {
 	case Serving, Unimplemented:
 		return m.answered(now, true)
 	case NotServing:
 		return m.answered(now, false)
 	case Failed:
-		m.silent = 0
+		m.silent, m.deaf, m.asked = 0, 0, never
 		m.failed++
 		m.recheck = at + min(m.policy.Interval, retryAnswered)
 	case TimedOut:
-		if s.Unread || at-s.SinceRead > m.began || at-(m.began+m.policy.Timeout) > lateness {
+		late := at-(m.began+m.timeout) > lateness
+		if late || s.Unread || at-s.SinceRead > m.began {
 			m.silent = 0
-			return Keep
+			if late || m.asked == never || m.began-m.asked < m.owing() {
+				return Keep
+			}
+			m.deaf++
+			m.recheck = at
+			break
 		}
 		m.silent++
 	case NotSent:
 		// Whatever was due before is due still.
 	}
-	if m.failed+m.silent < m.policy.FailureThreshold {
+	if m.failed+m.silent < m.policy.FailureThreshold && m.deaf < m.policy.FailureThreshold {
 		return Keep
 	}
 	m.ejected = true
@@ -224,7 +269,7 @@ func (m *Monitor) Finish(now time.Time, r Result, s Signs) Verdict {
 // longer if it keeps changing its mind.
 func (m *Monitor) answered(now time.Time, serving bool) Verdict {
 	at := now.Sub(m.start)
-	m.silent, m.failed = 0, 0
+	m.silent, m.failed, m.deaf, m.asked = 0, 0, 0, never
 	if m.silence<<m.patience < m.policy.Interval {
 		m.patience++
 	}

@@ -14,6 +14,9 @@ type Signs struct {
 	// Probes are not counted, nor is a warm stream that carries no request:
 	// silence is what is expected of it.
 	InFlight int
+	// Answered: a call on the connection has been answered since the signs were
+	// last taken.
+	Answered bool
 	// Unread says that bytes from the enclave are there which this process has
 	// not read yet: it is late, and not the enclave. It matters for a probe that
 	// timed out only, and may be false where it cannot be told.

@@ -24,7 +24,8 @@ type world struct {
 	latency func(at time.Duration) time.Duration // of the answer to a probe sent now
 	deaf    bool                                 // a probe that timed out is not answered any more
 	calls   func(at time.Duration) int           // in flight
-	traffic func(at time.Duration) bool          // the enclave sends a byte of some call
+	traffic func(at time.Duration) bool          // the enclave answers some call
+	drips   func(at time.Duration) bool          // the enclave sends a byte that answers nothing
 	answer  func(at time.Duration) health.Result // what a probe is told
 	blocked func(at time.Duration) bool          // no stream is free for a probe
 
@@ -65,6 +66,9 @@ func (w *world) run(end time.Duration) {
 		sent     bool          // and reached the connection
 		enclave  []request     // what the enclave works at
 		socket   bool          // bytes wait to be read
+		answered bool          // and among them is an answer to a call
+		heard    bool          // one has been read that the monitor has not been told of
+		timeout  time.Duration // of the probe
 		answers  = map[int]health.Result{}
 		signs    health.Signs
 		wasBusy  bool
@@ -80,8 +84,9 @@ func (w *world) run(end time.Duration) {
 	for at := time.Duration(0); at < end; at += ms {
 		if !holds(w.frozen, at) {
 			if holds(w.traffic, at) {
-				socket = true
+				socket, answered = true, true
 			}
+			socket = socket || holds(w.drips, at)
 			rest := enclave[:0]
 			for _, r := range enclave {
 				if r.work -= ms; r.work > 0 {
@@ -103,7 +108,7 @@ func (w *world) run(end time.Duration) {
 		if w.calls != nil {
 			signs.InFlight = w.calls(at)
 		}
-		if out && at >= w.probes[len(w.probes)-1]+w.policy.Timeout {
+		if out && at >= w.probes[len(w.probes)-1]+timeout {
 			r := health.NotSent
 			if sent {
 				r = health.TimedOut
@@ -117,7 +122,9 @@ func (w *world) run(end time.Duration) {
 		}
 		if socket {
 			socket, lastRead, signs.SinceRead = false, at, 0
+			heard, answered = heard || answered, false
 		}
+		signs.Answered = heard
 		if r, ok := answers[id]; ok && out {
 			delete(answers, id)
 			if finish(at, r) {
@@ -135,13 +142,14 @@ func (w *world) run(end time.Duration) {
 			continue
 		}
 		probe, next := m.Step(start.Add(at), signs)
+		heard = false
 		wake = never
 		if !next.IsZero() {
 			wake = next.Sub(start)
 		}
 		if probe {
 			id++
-			out = true
+			out, timeout = true, m.Timeout()
 			w.probes = append(w.probes, at)
 			if sent = !holds(w.blocked, at); sent {
 				work := ms
