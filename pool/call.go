@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -104,7 +103,7 @@ func (c *call) Ended(o lb.Outcome) {
 func refused(err error) bool {
 	s, ok := status.FromError(err)
 	return ok && s.Code() == codes.Unavailable &&
-		(strings.HasSuffix(s.Message(), "RST_STREAM with error code: REFUSED_STREAM") || s.Message() == "the connection is draining")
+		(s.Message() == "stream terminated by RST_STREAM with error code: REFUSED_STREAM" || s.Message() == "the connection is draining")
 }
 
 // relocate finds a slot on another connection than old for a call of which
@@ -290,7 +289,7 @@ func (e *enclave) explain(c *call, err error) error {
 	case o&outcomeRefused != 0:
 		d = Refused
 	}
-	return &Error{EnclaveID: e.id, Reason: reason, Disposition: d, Cause: err}
+	return &Error{EnclaveID: e.id, Reason: reason, Disposition: d, Cause: ours(err)}
 }
 
 // patience returns how patient a call is: at least so, and more if its options

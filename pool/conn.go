@@ -29,8 +29,10 @@ type conn struct {
 	ready   atomic.Bool   // gRPC can open streams on it
 	lost    chan struct{} // closed when it no longer can
 	useful  atomic.Bool   // a call has been answered on it
+	heard   atomic.Bool   // and again since the monitor was last told
 	secured atomic.Bool   // the handshake was one of the transport credentials', not plaintext
 	closed  atomic.Bool   // its socket is closed, or has failed
+	flooded atomic.Bool   // its peer flooded it, which is why
 	// verifying: the verifiers have been asked about its peer and not answered yet.
 	verifying atomic.Bool
 	tap       atomic.Pointer[h2tap.Conn]
@@ -112,7 +114,8 @@ func (c *conn) allow() {
 // answered notes that a call on the connection has been. Most times it has been
 // noted already, and looking costs less than writing.
 func (c *conn) answered() {
-	if !c.useful.Load() {
+	if !c.heard.Load() {
+		c.heard.Store(true)
 		c.useful.Store(true)
 	}
 }
@@ -225,7 +228,7 @@ func (c *conn) StreamReset(_, code uint32) {
 
 // GoAway implements h2tap.Observer.
 func (c *conn) GoAway(_, code uint32, debug string) {
-	c.note(fmt.Errorf("the enclave sent GOAWAY %v %q", h2tap.Code(code), debug))
+	c.note(fmt.Errorf("the enclave sent GOAWAY %v %s", h2tap.Code(code), goAwayWords(debug)))
 }
 
 // HoldGoAway implements h2tap.Observer. The keeper has the time of one attempt
@@ -252,6 +255,12 @@ func (c *conn) release() {
 func (c *conn) Closed(err error) {
 	if errors.Is(err, net.ErrClosed) {
 		err = errClosedHere
+	}
+	if errors.Is(err, h2tap.ErrFlood) {
+		c.flooded.Store(true)
+		c.mu.Lock()
+		c.cause = err // what came before was part of it
+		c.mu.Unlock()
 	}
 	c.note(lateRejection(err))
 	c.closed.Store(true)

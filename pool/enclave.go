@@ -116,7 +116,7 @@ func newEnclave(cfg Config, ec Enclave, p *Pool) (*enclave, error) {
 		target:        ec.Target,
 		authority:     ec.authority(),
 		opts:          opts,
-		log:           opts.logger.With("enclave_id", ec.ID),
+		log:           limitLog(opts.logger, most).With("enclave_id", ec.ID),
 		metrics:       p.metrics.forEnclave(ec.ID, rec),
 		events:        &p.events,
 		views:         &p.views,

@@ -34,7 +34,8 @@ type keeper struct {
 	rampAt    time.Time // when the limits are next doubled; zero: they are whole
 	full      fullness
 	probing   probing
-	shunning  bool // the peer was rejected, and that has been said
+	shunning  bool          // the peer was rejected, and that has been said
+	dials     *rate.Limiter // of all attempts
 	pulseAt   time.Time
 
 	mu   sync.Mutex
@@ -54,7 +55,7 @@ type outage struct {
 }
 
 func newKeeper(e *enclave, now time.Time) *keeper {
-	k := &keeper{e: e, outage: outage{since: now}, allowance: newAllowance(), done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	k := &keeper{e: e, outage: outage{since: now}, allowance: newAllowance(), dials: rate.NewLimiter(maxDialRate, minDialBurst), done: make(chan struct{}), wake: make(chan struct{}, 1)}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	k.addPlaces(int(e.minConns.Load()), now)
 	return k
@@ -159,6 +160,9 @@ const (
 
 // gate returns when p, whose attempt is due, may make it.
 func (k *keeper) gate(p *place, now time.Time) time.Time {
+	if at := k.affords(now); now.Before(at) {
+		return at
+	}
 	if p.released {
 		return now
 	}
@@ -234,6 +238,7 @@ func (k *keeper) start(p *place, now time.Time) {
 	c.deadline = now.Add(k.e.cfg.Load().dialTimeout)
 	p.attempt, p.allowed = c, false
 	k.lastStart = now
+	k.dials.AllowN(now, 1)
 	k.e.dials.Add(1)
 	sub, err := k.e.channel.Open(c)
 	if err != nil {
@@ -266,9 +271,13 @@ func (k *keeper) stateChanged(c *conn, state connectivity.State, err error) {
 
 // over is fail or lose, whichever c calls for.
 func (k *keeper) over(c *conn, cause error, now time.Time) {
-	if c == c.place.attempt {
+	switch {
+	case c == c.place.attempt:
 		k.fail(c.place, cause, now)
-	} else {
+	case c.flooded.Load():
+		k.e.ejections.Add(1)
+		k.lose(c.place, breaker.Ejected, cause, now)
+	default:
 		k.lose(c.place, breaker.Lost, cause, now)
 	}
 }
@@ -323,7 +332,7 @@ func (k *keeper) stepOutage(now time.Time, next *alarm) {
 func (k *keeper) gone(c *conn) {
 	c.gone = true
 	if c == c.place.conn {
-		k.lose(c.place, breaker.Lost, c.why(nil), time.Now())
+		k.over(c, c.why(nil), time.Now())
 	}
 	k.e.removeOpen(c)
 }

@@ -167,6 +167,7 @@ func (k *keeper) recovered(first *conn, sig breaker.Signal, cause error, now tim
 func (k *keeper) fail(p *place, cause error, now time.Time) {
 	index, dropped := p.index, p.attempt.closed.Load()
 	cause = p.attempt.rejectedUs(cause)
+	flooded := p.attempt.flooded.Load()
 	if !p.attempt.dialled() {
 		k.letGo()
 	}
@@ -178,6 +179,10 @@ func (k *keeper) fail(p *place, cause error, now time.Time) {
 		k.e.attempts[attemptRejected].Add(1)
 		p.backoff.Next()
 		k.failing, wait = true, k.shun(p, cause)
+	case flooded:
+		k.e.attempts[attemptFailed].Add(1)
+		p.backoff.Next()
+		k.failing, wait = true, p.rest.Trip(now)
 	case errors.Is(cause, context.DeadlineExceeded):
 		k.e.attempts[attemptTimedOut].Add(1)
 		k.failing, wait = true, p.backoff.Next()
@@ -264,7 +269,7 @@ func errText(err error) slog.Value {
 	if err == nil {
 		return slog.StringValue("")
 	}
-	return slog.StringValue(err.Error())
+	return slog.StringValue(fit(err.Error()))
 }
 
 // without returns conns less c, as a new slice.

@@ -3,7 +3,6 @@ package pool
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -52,7 +51,7 @@ func (e *enclave) wakeKeeper() {
 // signs are what can be told of c without asking.
 func (c *conn) signs() health.Signs {
 	used, _ := c.slots.load()
-	s := health.Signs{InFlight: max(int(used)-c.idleWarm, 0)}
+	s := health.Signs{InFlight: max(int(used)-c.idleWarm, 0), Answered: c.heard.Load() && c.heard.Swap(false)}
 	if tap := c.tap.Load(); tap != nil {
 		s.SinceRead = tap.SinceRead()
 	}
@@ -104,7 +103,7 @@ func (k *keeper) doze(now time.Time) {
 
 // probe sends a health check on c and hears the monitor's verdict.
 func (k *keeper) probe(c *conn) {
-	timeout := k.e.cfg.Load().health.Timeout
+	timeout := c.monitor.Timeout()
 	k.probes.Go(func() {
 		ctx, cancel := context.WithTimeout(k.ctx, timeout)
 		defer cancel()
@@ -117,6 +116,9 @@ func (k *keeper) probe(c *conn) {
 		result, err := health.NotSent, error(nil)
 		if !c.crowded() {
 			result, err = check(ctx, c.sub)
+		}
+		if result == health.NotSent && refused(err) && c.room() {
+			result = health.Failed // it refuses what it has said that it takes
 		}
 		// Looked at here and now: until the keeper's turn comes it may have been read.
 		late := result == health.TimedOut && c.unread()
@@ -153,6 +155,15 @@ func (c *conn) crowded() bool {
 	c.mu.Unlock()
 	used, _ := c.slots.load()
 	return one && used > 0
+}
+
+// room tells whether the server's own limit leaves a stream free.
+func (c *conn) room() bool {
+	c.mu.Lock()
+	advertised := c.advertised
+	c.mu.Unlock()
+	used, _ := c.slots.load()
+	return c.ready.Load() && (advertised < 0 || int64(used) < advertised)
 }
 
 // obey carries out what the monitor says of c.
@@ -234,9 +245,10 @@ func (k *keeper) recheck(but *conn, now time.Time) {
 func check(ctx context.Context, sub *lb.Conn) (health.Result, error) {
 	// The stream is opened by itself, since it may find the server's limit
 	// used up; that it then waits in vain says nothing of the server.
-	s, err := sub.NewStream(ctx, &grpc.StreamDesc{StreamName: "Check"}, grpc_health_v1.Health_Check_FullMethodName)
+	s, err := sub.NewStream(ctx, &grpc.StreamDesc{StreamName: "Check"}, grpc_health_v1.Health_Check_FullMethodName,
+		grpc.MaxCallRecvMsgSize(maxHealthReply))
 	if err != nil {
-		return health.NotSent, err
+		return health.NotSent, theirs(err)
 	}
 	var reply grpc_health_v1.HealthCheckResponse
 	err = s.SendMsg(&grpc_health_v1.HealthCheckRequest{})
@@ -254,29 +266,17 @@ func check(ctx context.Context, sub *lb.Conn) (health.Result, error) {
 	case code == codes.Unimplemented:
 		return health.Unimplemented, nil
 	case ctx.Err() != nil:
-		return health.TimedOut, err
+		return health.TimedOut, theirs(err)
 	case refused(err):
-		return health.NotSent, err
+		return health.NotSent, theirs(err)
 	default:
-		return health.Failed, brief(err)
+		return health.Failed, theirs(err)
 	}
 }
 
-// maxCause is how much of an enclave's own words goes into logs and errors.
-const maxCause = 256
-
-// brief is a status whose text an enclave has chosen, made fit for a log.
-func brief(err error) error {
-	s := status.Convert(err)
-	text := s.Message()[:min(len(s.Message()), maxCause)]
-	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '.'
-		}
-		return r
-	}, text)
-	return status.Error(s.Code(), text)
-}
+// maxHealthReply is how many bytes the answer to a health check may have. It
+// takes two.
+const maxHealthReply = 4 << 10
 
 // probe is check for a connection that is not admitted yet: it has to answer,
 // and well. A server without the health service says nothing of how it is: that

@@ -61,7 +61,7 @@ func (t tapCredentials) ClientHandshake(ctx context.Context, authority string, r
 		return nil, nil, err // gRPC closes the socket
 	}
 	c.secured.Store(t.Info().SecurityProtocol != "insecure")
-	tap := h2tap.New(secured, c)
+	tap := h2tap.New(h2tap.Guard(secured), c)
 	c.tap.Store(tap)
 	return tap, info, nil
 }
