@@ -23,8 +23,8 @@ type Machine struct {
 	Began       time.Time
 }
 
-// describeMachine looks at this one.
-func describeMachine() Machine {
+// DescribeMachine looks at this one.
+func DescribeMachine() Machine {
 	m := Machine{CPUs: runtime.NumCPU(), System: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(), GRPC: grpc.Version, Began: time.Now()}
 	// Both files are Linux's; elsewhere less is said.
 	if kernel, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {

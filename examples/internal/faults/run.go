@@ -96,7 +96,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 			cfg.Outage = 5 * time.Second
 		}
 	}
-	rep := &Report{Transport: cfg.Transport, Quick: cfg.Quick, Machine: describeMachine()}
+	rep := &Report{Transport: cfg.Transport, Quick: cfg.Quick, Machine: DescribeMachine()}
 	chosen, err := choose(cfg.Rows)
 	if err != nil {
 		return rep, err
