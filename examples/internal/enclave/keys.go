@@ -60,7 +60,7 @@ func (r *keyring) get(id string) (*key, error) {
 	k := r.keys[id]
 	r.mu.RUnlock()
 	if k == nil {
-		return nil, status.Errorf(codes.NotFound, "no key %q in this enclave", id)
+		return nil, status.Error(codes.NotFound, "no such key in this enclave") // its name is not repeated: errors are logged
 	}
 	return k, nil
 }
@@ -82,7 +82,7 @@ func (r *keyring) create(id string, alg signerv1.Algorithm) (string, *key, error
 	defer r.mu.Unlock()
 	if k := r.keys[id]; k != nil {
 		if k.algorithm != fresh.algorithm {
-			return "", nil, status.Errorf(codes.AlreadyExists, "key %q has the algorithm %v", id, k.algorithm)
+			return "", nil, status.Errorf(codes.AlreadyExists, "the key has the algorithm %v", k.algorithm)
 		}
 		return id, k, nil
 	}

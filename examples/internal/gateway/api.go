@@ -104,7 +104,7 @@ func (g *Gateway) requestContext(r *http.Request) (context.Context, context.Canc
 		return nil, nil, errStopping
 	}
 	if r.Method != http.MethodPost {
-		return nil, nil, notAllowed(r.Method, http.MethodPost)
+		return nil, nil, notAllowed(http.MethodPost)
 	}
 	if err := checkContentType(r.Header.Get("Content-Type")); err != nil {
 		return nil, nil, err
@@ -115,7 +115,7 @@ func (g *Gateway) requestContext(r *http.Request) (context.Context, context.Canc
 	}
 	timeout, err := time.ParseDuration(text)
 	if err != nil || timeout <= 0 {
-		return nil, nil, refuse(codes.InvalidArgument, "header %s is %q: want a duration above 0, such as 250ms", timeoutHeader, text)
+		return nil, nil, refuse(codes.InvalidArgument, "header %s: want a duration above 0, such as 250ms", timeoutHeader)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), min(timeout, g.backend.maxTimeout))
 	return ctx, cancel, nil

@@ -33,6 +33,8 @@ type Config struct {
 	Transport Transport
 	// Selector says which enclave serves a key; ParseRouting makes some. Nil: routing.NewRendezvous.
 	Selector routing.Selector
+	// Limits are how long clients may take. Zero: DefaultLimits.
+	Limits Limits
 	// Logger is the gateway's and the pool's. Nil: slog.Default().
 	Logger *slog.Logger
 }
@@ -60,6 +62,9 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.Selector == nil {
 		cfg.Selector = routing.NewRendezvous()
 	}
+	if cfg.Limits == (Limits{}) {
+		cfg.Limits = DefaultLimits()
+	}
 	transport, err := ParseTransport(string(cfg.Transport))
 	if err != nil {
 		return nil, fmt.Errorf("Transport is %q: %w", cfg.Transport, err)
@@ -80,12 +85,12 @@ func New(cfg Config) (*Gateway, error) {
 	g.stop = sync.OnceFunc(func() { close(g.stopping) })
 	g.backend = newBackend(p, cfg.Selector, transport, m.signs)
 	g.backend.setRequestTimeout(cfg.Pool.RequestTimeout)
-	g.grpc = g.newGRPCServer()
+	g.grpc = g.newGRPCServer(cfg.Limits)
 	g.debug = newDebugServer(cfg.Logger)
 	g.http = &http.Server{
 		Handler:           g.routes(),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
+		ReadHeaderTimeout: cfg.Limits.Header,
+		ReadTimeout:       cfg.Limits.Read,
 		WriteTimeout:      maxRequestTimeout + 10*time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
@@ -113,12 +118,12 @@ func (g *Gateway) Reloaded(err error) {
 	g.metrics.config.Set(in)
 }
 
-func (g *Gateway) newGRPCServer() *grpc.Server {
+func (g *Gateway) newGRPCServer(l Limits) *grpc.Server {
 	s := grpc.NewServer(
 		// Clients may ping every 10 s: a ping that was delayed makes the next one seem early.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 10 * time.Second}),
-		grpc.ConnectionTimeout(5*time.Second),
+		grpc.ConnectionTimeout(l.Handshake),
 		grpc.MaxConcurrentStreams(1024),
 		grpc.MaxRecvMsgSize(maxBody),
 		grpc.MaxSendMsgSize(maxBody),
@@ -140,7 +145,7 @@ func (g *Gateway) routes() http.Handler {
 	mux.HandleFunc("GET /readyz", g.readyz)
 	mux.Handle("GET /metrics", g.metrics.page)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		g.writeError(w, r, httpError{status: http.StatusNotFound, error: refuse(codes.Unimplemented, "no such path: %s", r.URL.Path)})
+		g.writeError(w, r, httpError{status: http.StatusNotFound, error: refuse(codes.Unimplemented, "no such path")})
 	})
 	return mux
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+
+	"github.com/enclavepool/enclavepool/pool"
 )
 
 // errorBody is the answer to a request that failed.
@@ -38,8 +40,8 @@ type httpError struct {
 func (e httpError) Unwrap() error { return e.error }
 
 // notAllowed refuses a method.
-func notAllowed(method, allow string) error {
-	return httpError{http.StatusMethodNotAllowed, refuse(codes.Unimplemented, "method %s: want %s", method, allow), allow}
+func notAllowed(allow string) error {
+	return httpError{http.StatusMethodNotAllowed, refuse(codes.Unimplemented, "method: want %s", allow), allow}
 }
 
 // writeError answers with a failure.
@@ -60,8 +62,8 @@ func (g *Gateway) writeError(w http.ResponseWriter, r *http.Request, err error) 
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", retryAfterSeconds(f.retryAfter))
 	}
-	g.log.LogAttrs(r.Context(), slog.LevelDebug, "request failed", slog.String("path", r.URL.Path),
-		slog.Int("status", status), slog.String("code", codeName(code)), slog.Any("err", err))
+	g.log.LogAttrs(r.Context(), slog.LevelDebug, "request failed", slog.String("pattern", r.Pattern),
+		slog.Int("status", status), slog.String("code", codeName(code)), slog.String("err", ownWords(err)))
 	writeJSON(w, status, errorBody{errorDetail{
 		Code:         codeName(code),
 		Message:      f.status.Message(),
@@ -69,6 +71,16 @@ func (g *Gateway) writeError(w http.ResponseWriter, r *http.Request, err error) 
 		RetryAfterMS: ceil(f.retryAfter, time.Millisecond),
 		Disposition:  f.disposition.String(),
 	}})
+}
+
+// ownWords is the text of err for a log, where it is the pool's. An enclave's may repeat what it was asked, and
+// where the gateway refuses the code says it all.
+func ownWords(err error) string {
+	var e *pool.Error
+	if errors.As(err, &e) {
+		return e.Error()
+	}
+	return ""
 }
 
 // httpStatus is the HTTP status of a code.

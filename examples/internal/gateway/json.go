@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -28,19 +29,34 @@ func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
 	case errors.As(err, &tooLarge):
 		return httpError{status: http.StatusRequestEntityTooLarge, error: refuse(codes.InvalidArgument, "body is longer than %d bytes", maxBody)}
 	case err != nil:
-		return refuse(codes.InvalidArgument, "body: %v", err)
+		return refuse(codes.InvalidArgument, "body: it could not be read")
 	case !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")):
 		return refuse(codes.InvalidArgument, "body: want a JSON object")
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
-		return refuse(codes.InvalidArgument, "body: %v", err)
+		return refuse(codes.InvalidArgument, "body: %s", mistake(err))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return refuse(codes.InvalidArgument, "body: want one JSON object and nothing behind it")
 	}
 	return nil
+}
+
+// mistake says what is wrong with a body without repeating any of it: errors are logged, by the client if not here.
+func mistake(err error) string {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Sprintf("not JSON, at byte %d", syntax.Offset)
+	case errors.As(err, &kind):
+		return fmt.Sprintf("%s: want %s", kind.Field, kind.Type) // names and types are ours
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "JSON that ends too soon"
+	}
+	return "it has a field that is not known here"
 }
 
 // writeJSON writes the answer. An error of writing is one of the client's connection, and nobody is left to tell.
@@ -57,7 +73,7 @@ func checkContentType(header string) error {
 		return nil
 	}
 	return httpError{status: http.StatusUnsupportedMediaType,
-		error: refuse(codes.InvalidArgument, "Content-Type is %q: want application/json", header)}
+		error: refuse(codes.InvalidArgument, "Content-Type: want application/json")}
 }
 
 // parseDigest reads 64 hexadecimal digits, or else base64. The two cannot be confused: 64 characters of base64 are
@@ -88,7 +104,7 @@ func parseAlgorithm(name string) (signerv1.Algorithm, error) {
 	case name == "":
 		return signerv1.Algorithm_ALGORITHM_UNSPECIFIED, nil
 	case !ok || a == 0:
-		return 0, refuse(codes.InvalidArgument, "algorithm is %q: want ECDSA_SECP256K1 or ED25519", name)
+		return 0, refuse(codes.InvalidArgument, "algorithm: want ECDSA_SECP256K1 or ED25519")
 	}
 	return signerv1.Algorithm(a), nil
 }

@@ -66,6 +66,8 @@ type rig struct {
 	signer   signerv1.SignerServiceClient
 	conn     *grpc.ClientConn
 	web      *http.Client
+	// where it listens
+	grpcPath, httpPath string
 	// shutdown stops the gateway, once, within ctx.
 	shutdown func(ctx context.Context) error
 }
@@ -109,6 +111,7 @@ func start(t *testing.T, o enclave.Options, tune func(*Config), ids ...string) *
 func (r *rig) serve(t *testing.T, dir string) {
 	t.Helper()
 	grpcPath, httpPath := filepath.Join(dir, "grpc"), filepath.Join(dir, "http")
+	r.grpcPath, r.httpPath = grpcPath, httpPath
 	grpcListener, err := Listen("unix:" + grpcPath)
 	if err != nil {
 		t.Fatal(err)

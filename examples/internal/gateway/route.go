@@ -69,7 +69,7 @@ func (g *Gateway) routeAnswer(w http.ResponseWriter, r *http.Request) (any, erro
 		}
 		return answer, nil
 	}
-	return nil, notAllowed(r.Method, "GET, POST")
+	return nil, notAllowed("GET, POST")
 }
 
 // routeOf asks the selector, without a trip: it remembers nothing for that.
