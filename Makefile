@@ -45,6 +45,14 @@ faults: go-version ## the pool under real faults on real processes, beside what 
 faults-vsock: go-version ## the same on real AF_VSOCK, in a small VM, into docs/reliability-vsock.md; about fifteen minutes
 	scripts/faults-vsock.sh
 
+.PHONY: hostile
+hostile: go-version ## the pool against hostile enclaves, beside what it is held to; about six minutes
+	cd examples && $(GO) run ./hostile -o ../docs/hostile-peers.md
+
+.PHONY: fuzz
+fuzz: go-version ## every fuzz target of every module for FUZZTIME (default 60s)
+	scripts/fuzz.sh $(MODULES)
+
 .PHONY: simulate
 simulate: go-version ## 200 virtual days of random faults, each from a seed; a failure names its seed
 	$(GO) test ./pool -run RandomFaults -timeout 30m -v -sim.seeds 200
