@@ -69,7 +69,7 @@ func (f *flow) grpcCall(err error) {
 	fmt.Fprintf(f.told, "%v\n%v\n%+v\n", err, st.Proto(), st.Details())
 }
 
-// web makes a request over HTTP, and notes what came back unless it is an answer to it.
+// httpCall makes a request over HTTP, and notes what came back unless it is an answer to it.
 func (f *flow) httpCall(t *testing.T, method, path, contentType, timeout, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(limited(t), method, "http://gateway"+path, strings.NewReader(body))
