@@ -94,7 +94,7 @@ func (f *flow) httpCall(t *testing.T, method, path, contentType, timeout, body s
 	}
 	if res.StatusCode >= 400 {
 		f.failures++
-		fmt.Fprintf(f.told, "%s %s: %v %v %s\n", method, "a path", res.Status, res.Header, text)
+		fmt.Fprintf(f.told, "%v %v %s\n", res.Status, res.Header, text) // not the method: it has a mark, and is ours
 	}
 }
 
