@@ -22,9 +22,11 @@ const (
 	// maxContinuations is how many CONTINUATION frames one header block may have.
 	maxContinuations = 128
 	// maxControl is how many frames that carry nothing for a call may come in a row within maxControlTime: all but
-	// HEADERS, CONTINUATION, and DATA with a byte in it. A server has at most a few for each message.
+	// HEADERS, CONTINUATION, and DATA with a byte in it. A server has at most a few for each message. SETTINGS and PING,
+	// of which it has a few for each connection, and which gRPC has to answer, count as much as dearFrame.
 	maxControl     = 10_000
 	maxControlTime = time.Second
+	dearFrame      = 10
 )
 
 // guard is a connection that ends when its peer floods it.
@@ -38,8 +40,8 @@ type guard struct {
 	hold          [headerLen]byte // a split header
 	continuations uint32          // of the current header block
 	goAways       uint32
-	control       uint32    // in a row
-	mark          time.Time // when control was last maxControl
+	control       uint32    // in a row, dear ones weighed
+	mark          time.Time // when control last reached maxControl
 	broken        error
 }
 
@@ -130,12 +132,16 @@ func (g *guard) frame(h *[headerLen]byte) error {
 			return fmt.Errorf("%w: more than %d GOAWAY frames", ErrFlood, maxGoAways)
 		}
 	}
-	if g.control++; g.control < maxControl {
+	g.control++
+	if h[typeAt] == frameSettings || h[typeAt] == framePing {
+		g.control += dearFrame - 1
+	}
+	if g.control < maxControl {
 		return nil
 	}
 	now := time.Now()
 	if now.Sub(g.mark) < maxControlTime {
-		return fmt.Errorf("%w: %d in a row that carry nothing for a call", ErrFlood, maxControl)
+		return fmt.Errorf("%w: too many in a row that carry nothing for a call", ErrFlood)
 	}
 	g.control, g.mark = 0, now // a connection may idle, and ping, for months
 	return nil

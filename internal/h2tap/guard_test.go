@@ -22,6 +22,9 @@ var (
 	emptyData   = raw(http2.FrameData, 0, 1, "")
 )
 
+// maxPings is the number of PINGs in a row that is too many.
+const maxPings = maxControl / dearFrame
+
 // guarded reads the pieces through a guard, and returns what came out until the first error.
 func guarded(in ...[]byte) ([]byte, error) {
 	in = slices.DeleteFunc(slices.Clone(in), func(p []byte) bool { return len(p) == 0 })
@@ -39,10 +42,10 @@ func TestGuardBreaksAtTheFirstFrameTooManyAndNotBefore(t *testing.T) {
 		{"GOAWAY", repeated(maxGoAways, goAwayFrame), goAwayFrame},
 		{"CONTINUATION", slices.Concat(header, repeated(maxContinuations, continuation), header, repeated(maxContinuations, continuation)), continuation},
 		{"PUSH_PROMISE", pair, raw(http2.FramePushPromise, 0, 1, "\x00\x00\x00\x02\x88")},
-		{"PING", slices.Concat(repeated(maxControl-1, pingFrame), pair, repeated(maxControl-1, pingFrame)), pingFrame},
-		{"SETTINGS", repeated(maxControl-1, raw(http2.FrameSettings, 0, 0, limitOf(1))), raw(http2.FrameSettings, 0, 0, limitOf(1))},
-		{"RST_STREAM", repeated(maxControl-1, raw(http2.FrameRSTStream, 0, 1, "\x00\x00\x00\x08")), pingFrame},
-		{"WINDOW_UPDATE", repeated(maxControl-1, raw(http2.FrameWindowUpdate, 0, 0, "\x00\x00\x00\x08")), pingFrame},
+		{"PING", slices.Concat(repeated(maxPings-1, pingFrame), pair, repeated(maxPings-1, pingFrame)), pingFrame},
+		{"SETTINGS", repeated(maxPings-1, raw(http2.FrameSettings, 0, 0, limitOf(1))), raw(http2.FrameSettings, 0, 0, limitOf(1))},
+		{"RST_STREAM", repeated(maxControl-1, raw(http2.FrameRSTStream, 0, 1, "\x00\x00\x00\x08")), emptyData},
+		{"WINDOW_UPDATE", repeated(maxControl-1, raw(http2.FrameWindowUpdate, 0, 0, "\x00\x00\x00\x08")), emptyData},
 		{"DATA without a byte", repeated(maxControl-1, emptyData), emptyData},
 		{"a type that does not exist", repeated(maxControl-1, raw(0xbb, 0, 1, "x")), emptyData},
 	} {
@@ -73,9 +76,9 @@ func TestGuardLetsAConnectionPingForMonths(t *testing.T) {
 				return 0, io.EOF
 			}
 			time.Sleep(maxControlTime)
-			return copy(p, repeated(maxControl, pingFrame)), nil
+			return copy(p, repeated(maxPings, pingFrame)), nil
 		}))
-		buf := make([]byte, maxControl*len(pingFrame))
+		buf := make([]byte, maxPings*len(pingFrame))
 		for {
 			if _, err := c.Read(buf); err == io.EOF {
 				break
@@ -141,12 +144,12 @@ func FuzzGuard(f *testing.F) {
 
 func TestAFloodWhileAWarningIsHeldReleasesItAndEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		flood := repeated(maxControl, pingFrame)
+		flood := repeated(maxPings, otherPing)
 		rec := &recorder{hold: time.Hour}
 		c := New(Guard(&pieces{left: [][]byte{slices.Concat(pair, maxAge, goAwayPing), flood}, err: io.EOF}), rec)
 		out, err := io.ReadAll(c)
 		// The warning and its PING count, held or not.
-		passed := slices.Concat(pair, flood[:(maxControl-3)*len(pingFrame)], maxAge, goAwayPing)
+		passed := slices.Concat(pair, flood[:(maxPings-2)*len(otherPing)], maxAge, goAwayPing)
 		if !errors.Is(err, ErrFlood) || !bytes.Equal(out, passed) {
 			t.Errorf("%d bytes, want %d, then %v", len(out), len(passed), err)
 		}
