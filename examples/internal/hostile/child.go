@@ -9,44 +9,52 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/enclavepool/enclavepool/examples/internal/enclave"
 )
 
-// ChildEnv is the environment variable that makes this program, started anew, an enclave. A program that finds it set
-// calls Child and nothing else.
+// ChildEnv is the environment variable that makes this program, started anew, one enclave or more. A program that finds
+// it set calls Child and nothing else.
 const ChildEnv = "ENCLAVEPOOL_HOSTILE_CHILD"
 
 // healthy names the enclave that is not hostile.
 const healthy = "healthy"
 
-// Child is an enclave until stdin ends, which it does with the process that started it. It says "ready" first.
+// Child is enclaves until stdin ends, which it does with the process that started it. It says "ready" first. Each
+// listens at a socket of its name, in one folder.
 func Child(stdin io.Reader, stdout io.Writer) error {
-	name, path, _ := strings.Cut(os.Getenv(ChildEnv), "|")
-	go func() {
-		_, _ = io.Copy(io.Discard, stdin) // however it ends
-		os.Exit(0)
-	}()
-	lis, err := enclave.Listen("unix:" + path)
-	if err != nil {
-		return err
-	}
-	if name == healthy {
-		s, err := enclave.New(enclave.Options{Sign: enclave.SignEcho})
+	dir, names, _ := strings.Cut(os.Getenv(ChildEnv), "|")
+	failed := make(chan error, 1)
+	for name := range strings.SplitSeq(names, ",") {
+		lis, err := enclave.Listen("unix:" + filepath.Join(dir, name))
 		if err != nil {
 			return err
 		}
-		fmt.Fprintln(stdout, "ready")
-		return s.Serve(lis)
-	}
-	a, err := find(name)
-	if err != nil {
-		return err
+		serve, err := server(name)
+		if err != nil {
+			return err
+		}
+		go func() { failed <- serve(lis) }()
 	}
 	fmt.Fprintln(stdout, "ready")
-	return accept(lis, a)
+	go func() {
+		_, err := io.Copy(io.Discard, stdin)
+		failed <- err
+	}()
+	return <-failed
+}
+
+// server returns what an enclave does with its listener.
+func server(name string) (func(net.Listener) error, error) {
+	if name == healthy {
+		s, err := enclave.New(enclave.Options{Sign: enclave.SignEcho})
+		return s.Serve, err
+	}
+	a, err := find(name)
+	return func(lis net.Listener) error { return accept(lis, a) }, err
 }
 
 // accept serves an attack on a listener until that is closed.
@@ -75,22 +83,23 @@ func Speak(lis net.Listener, words string) error {
 		}})
 }
 
-// process is an enclave under way.
+// process has enclaves under way.
 type process struct {
 	cmd   *exec.Cmd
 	stdin io.Closer
 }
 
-// spawn starts an enclave that listens at path, and waits until it does.
-func spawn(ctx context.Context, name, path string) (*process, error) {
+// spawn starts enclaves that listen in dir, and waits until they do.
+func spawn(ctx context.Context, dir string, names ...string) (*process, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, program)
-	cmd.Env = append(os.Environ(), ChildEnv+"="+name+"|"+path)
+	cmd.Env = append(os.Environ(), ChildEnv+"="+dir+"|"+strings.Join(names, ","))
 	cmd.Stderr = os.Stderr
 	cmd.WaitDelay = time.Second
+	apart(cmd)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -104,7 +113,7 @@ func spawn(ctx context.Context, name, path string) (*process, error) {
 	}
 	p := &process{cmd, in}
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
-		return nil, errors.Join(fmt.Errorf("enclave %s said %q: %w", name, line, err), p.stop())
+		return nil, errors.Join(fmt.Errorf("enclaves %s said %q: %w", names, line, err), p.stop())
 	}
 	return p, nil
 }
@@ -113,7 +122,7 @@ func spawn(ctx context.Context, name, path string) (*process, error) {
 func (p *process) stop() error {
 	_ = p.stdin.Close()
 	if err := p.cmd.Wait(); err != nil {
-		return fmt.Errorf("enclave: %w", err)
+		return fmt.Errorf("enclaves: %w", err)
 	}
 	return nil
 }

@@ -32,11 +32,11 @@ var lateAttacks = []attack{
 	{name: "garbage-after-admission", does: "is admitted, then sends random bytes", held: thrownOut, late: true, run: garbage},
 	{name: "half-frame", does: "sends half a frame, then nothing", held: thrownOut, late: true,
 		run: func(p *peer) { p.bytes(frame(http2.FrameData, 0, 1, make([]byte, 1000))[:500]) }, answer: func(*peer, request) {}, deaf: true},
-	{name: "slow-frame", does: "sends one frame, a byte every 40 ms, and nothing else", held: thrownOut, slow: true, late: true,
+	{name: "slow-frame", does: "sends one frame, a byte every 40 ms, and reads nothing", held: thrownOut, slow: true, late: true,
 		run: func(p *peer) {
 			b := frame(http2.FrameData, 0, 1, make([]byte, 16<<10))
 			p.drip(40*time.Millisecond, func(i int) []byte { return b[i%len(b) : i%len(b)+1] })
-		}, answer: func(*peer, request) {}},
+		}, answer: func(*peer, request) {}, deaf: true},
 	{name: "pings-and-no-answers", does: "sends a PING every 40 ms, and answers nothing", held: thrownOut, slow: true, late: true,
 		run:    func(p *peer) { p.drip(40*time.Millisecond, func(int) []byte { return pingFrame }) },
 		answer: func(*peer, request) {}},

@@ -48,7 +48,10 @@ type traffic struct {
 }
 
 func callGood(p *pool.Pool) *traffic { return call(p, good, callers, pause, goodDeadline) }
-func callEvil(p *pool.Pool) *traffic { return call(p, evil, victims, 5*time.Millisecond, evilDeadline) }
+
+func callEvil(p *pool.Pool, id string) *traffic {
+	return call(p, id, victims, 5*time.Millisecond, evilDeadline)
+}
 
 func call(p *pool.Pool, id string, n int, pause, deadline time.Duration) *traffic {
 	ctx, end := context.WithCancel(context.Background())
@@ -98,45 +101,56 @@ func (t *traffic) stop() Calls {
 	return t.made
 }
 
-// Looks are what was seen of the hostile enclave from outside, looked at often.
+// Looks are what was seen of a hostile enclave by a subscriber to the pool's events.
 type Looks struct {
-	Admitted bool // a connection was in rotation
-	Out      bool // after that there was a moment with none
-	Events   int  // changes of state that a subscriber was told of
+	Admitted int           // connections that were in rotation
+	Out      time.Duration // from the first that was to the first that was no more; 0: none
+	Left     bool          // after that there was a moment with none
 }
 
+// looker follows the hostile enclaves by their events.
 type looker struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
-	seen   Looks
+	mu     sync.Mutex
+	seen   map[string]Looks
 }
 
-// watch follows the hostile enclave by its events.
 func watch(p *pool.Pool) *looker {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &looker{cancel: cancel}
+	l := &looker{cancel: cancel, seen: map[string]Looks{}}
 	l.done.Go(func() {
+		first := map[string]time.Time{}
 		for ev := range p.Events(ctx) {
-			if ev.EnclaveID != evil {
-				continue
-			}
-			l.seen.Events++
+			s := l.of(ev.EnclaveID)
 			switch {
-			case ev.Conn >= 0:
+			case ev.Conn < 0:
+				s.Left = s.Left || s.Admitted > 0 && ev.To != breaker.Healthy
 			case ev.To == breaker.Healthy:
-				l.seen.Admitted = true
-			case l.seen.Admitted:
-				l.seen.Out = true
+				if s.Admitted++; s.Admitted == 1 {
+					first[ev.EnclaveID] = ev.At
+				}
+			case s.Admitted > 0 && s.Out == 0:
+				s.Out = max(ev.At.Sub(first[ev.EnclaveID]), 1)
 			}
+			l.mu.Lock()
+			l.seen[ev.EnclaveID] = s
+			l.mu.Unlock()
 		}
 	})
 	return l
 }
 
-func (l *looker) stop() Looks {
+// of is what was seen of an enclave so far.
+func (l *looker) of(id string) Looks {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.seen[id]
+}
+
+func (l *looker) stop() {
 	l.cancel()
 	l.done.Wait()
-	return l.seen
 }
 
 // heapWatch finds the greatest growth of the heap.
@@ -181,10 +195,15 @@ func (h *heapWatch) stop() int64 {
 
 // lineCounter is a log, of which it keeps the measure: text as it is written, by enclave.
 type lineCounter struct {
-	mu      sync.Mutex
-	lines   map[string]int
-	longest int
-	forged  bool
+	mu    sync.Mutex
+	lines map[string]int
+	all   logged
+}
+
+// logged is the measure of a log.
+type logged struct {
+	lines, longest int
+	forged         bool
 }
 
 func (l *lineCounter) logger() *slog.Logger {
@@ -205,19 +224,19 @@ func (l *lineCounter) Write(b []byte) (int, error) {
 		l.lines = map[string]int{}
 	}
 	l.lines[""]++
-	for _, id := range []string{good, evil} {
-		if strings.Contains(line, "enclave_id="+id) {
-			l.lines[id]++
-		}
+	if _, rest, ok := strings.Cut(line, "enclave_id="); ok {
+		id, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+		l.lines[id]++
 	}
-	l.longest = max(l.longest, len(line))
+	l.all.longest = max(l.all.longest, len(line))
 	// An escape sequence, or a line that the enclave has begun.
-	l.forged = l.forged || strings.ContainsAny(line, "\x1b\x00\r") || strings.Count(line, "\n") != 1
+	l.all.forged = l.all.forged || strings.ContainsAny(line, "\x1b\x00\r") || strings.Count(line, "\n") != 1
 	return len(b), nil
 }
 
-func (l *lineCounter) of(id string) (lines, longest int, forged bool) {
+// of is the measure of all lines, and the number of those about an enclave; "": of all.
+func (l *lineCounter) of(id string) logged {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.lines[id], l.longest, l.forged
+	return logged{l.lines[id], l.all.longest, l.all.forged}
 }

@@ -82,12 +82,12 @@ func (p *peer) read() {
 	p.write(func(fr *http2.Framer) { _ = fr.WriteSettings(p.attack.first...) })
 	p.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	for {
-		if p.attack.deaf && p.begun.Load() {
-			<-time.After(time.Minute) // its process is ended long before
-			return
-		}
 		f, err := p.framer.ReadFrame()
 		if err != nil {
+			return
+		}
+		if p.attack.deaf && p.begun.Load() {
+			<-time.After(time.Minute) // its process is ended long before
 			return
 		}
 		switch f := f.(type) {

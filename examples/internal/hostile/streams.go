@@ -38,6 +38,13 @@ var streamAttacks = []attack{
 				p.flood(bytes.Repeat(frame(http2.FrameContinuation, 0, r.stream, nil), 1000))
 			}
 		}},
+	{name: "endless-trailers", does: "answers with trailers that CONTINUATION frames of 10 KB follow without end", held: thrownOut, late: true,
+		answer: func(p *peer, r request) {
+			p.beginAnswer(r.stream)
+			if p.bytes(frame(http2.FrameHeaders, http2.FlagHeadersEndStream, r.stream, nil)) {
+				p.flood(frame(http2.FrameContinuation, 0, r.stream, literal("x", strings.Repeat("y", 10<<10))))
+			}
+		}},
 	{name: "slow-trailers", does: "answers with trailers that never end: a CONTINUATION of a byte every 40 ms", held: thrownOut, slow: true, late: true,
 		answer: func(p *peer, r request) {
 			p.beginAnswer(r.stream)
