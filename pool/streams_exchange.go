@@ -160,7 +160,7 @@ func (s *warmStream) unsent(err error) error {
 
 // fateOf says what has become of an attempt that failed with err.
 func (s *warmStream) fateOf(ctx context.Context, sent bool, f fired, err error) (fate, error) {
-	out := &Error{EnclaveID: s.set.e.id, Cause: err}
+	out := &Error{EnclaveID: s.set.e.id, Cause: ours(err)}
 	if sent {
 		out.Disposition = Unknown
 	}
@@ -169,7 +169,7 @@ func (s *warmStream) fateOf(ctx context.Context, sent bool, f fired, err error) 
 		out.Reason = ErrClosed
 		return failed, out
 	case f == connLost:
-		out.Reason, out.Cause = ErrUnavailable, s.lease.conn.Load().why(err)
+		out.Reason, out.Cause = ErrUnavailable, s.lease.conn.Load().why(ours(err))
 		if sent {
 			return maybeProcessed, out
 		}

@@ -22,8 +22,9 @@ const (
 	// maxContinuations is how many CONTINUATION frames one header block may have.
 	maxContinuations = 128
 	// maxControl is how many frames that carry nothing for a call may come in a row within maxControlTime: all but
-	// HEADERS, CONTINUATION, and DATA with a byte in it. A server has at most a few for each message. SETTINGS and PING,
-	// of which it has a few for each connection, and which gRPC has to answer, count as much as dearFrame.
+	// HEADERS, CONTINUATION, and DATA with a byte in it. A server has at most a few for each message. Those count dearFrame
+	// times of which it has a few for each connection: SETTINGS and PING, which gRPC has to answer, and types that
+	// HTTP/2 does not know, which may be long.
 	maxControl     = 10_000
 	maxControlTime = time.Second
 	dearFrame      = 10
@@ -133,7 +134,7 @@ func (g *guard) frame(h *[headerLen]byte) error {
 		}
 	}
 	g.control++
-	if h[typeAt] == frameSettings || h[typeAt] == framePing {
+	if t := h[typeAt]; t == frameSettings || t == framePing || t > frameContinuation {
 		g.control += dearFrame - 1
 	}
 	if g.control < maxControl {

@@ -22,7 +22,7 @@ var (
 	emptyData   = raw(http2.FrameData, 0, 1, "")
 )
 
-// maxPings is the number of PINGs in a row that is too many.
+// maxPings is the number of PINGs in a row that is too many, and of other frames that are as dear.
 const maxPings = maxControl / dearFrame
 
 // guarded reads the pieces through a guard, and returns what came out until the first error.
@@ -47,7 +47,7 @@ func TestGuardBreaksAtTheFirstFrameTooManyAndNotBefore(t *testing.T) {
 		{"RST_STREAM", repeated(maxControl-1, raw(http2.FrameRSTStream, 0, 1, "\x00\x00\x00\x08")), emptyData},
 		{"WINDOW_UPDATE", repeated(maxControl-1, raw(http2.FrameWindowUpdate, 0, 0, "\x00\x00\x00\x08")), emptyData},
 		{"DATA without a byte", repeated(maxControl-1, emptyData), emptyData},
-		{"a type that does not exist", repeated(maxControl-1, raw(0xbb, 0, 1, "x")), emptyData},
+		{"a type that does not exist", repeated(maxPings-1, raw(0xbb, 0, 1, "x")), pingFrame},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // no time passes, however slow the machine is
