@@ -31,7 +31,7 @@ var (
 )
 
 func TestWhatIsHeldAndWhatPasses(t *testing.T) {
-	long := warning(string(make([]byte, maxDebug+1)))
+	most, long := warning(string(make([]byte, maxDebug))), warning(string(make([]byte, maxDebug+1)))
 	for _, tt := range []struct {
 		name    string
 		in, out []byte // out: as it is read when nobody releases
@@ -46,6 +46,7 @@ func TestWhatIsHeldAndWhatPasses(t *testing.T) {
 		{"the last word alone", slices.Concat(lastWord, goAwayPing, pair), slices.Concat(lastWord, goAwayPing, pair)},
 		{"a warning after the last word", slices.Concat(lastWord, maxAge, goAwayPing, pair), slices.Concat(lastWord, maxAge, goAwayPing, pair)},
 		{"an error", slices.Concat(raw(7, 0, 0, "\x7f\xff\xff\xff\x00\x00\x00\x0btoo_many_pings"), pair), slices.Concat(raw(7, 0, 0, "\x7f\xff\xff\xff\x00\x00\x00\x0btoo_many_pings"), pair)},
+		{"as much debug data as is kept", slices.Concat(most, goAwayPing, pair), slices.Concat(pair, most, goAwayPing)},
 		{"more debug data than is kept", slices.Concat(long, goAwayPing, pair), slices.Concat(long, goAwayPing, pair)},
 		{"a GOAWAY on a stream", slices.Concat(raw(7, 0, 1, "\x7f\xff\xff\xff\x00\x00\x00\x00"), pair), slices.Concat(raw(7, 0, 1, "\x7f\xff\xff\xff\x00\x00\x00\x00"), pair)},
 		{"a GOAWAY that is too short", slices.Concat(raw(7, 0, 0, ""), maxAge, pair), slices.Concat(raw(7, 0, 0, ""), maxAge, pair)},

@@ -188,7 +188,11 @@ func TestAFileThatCannotBeReadIsAnError(t *testing.T) {
 	if _, err := envconfig.Load([]string{enclaveA}, filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("none: %v", err)
 	}
-	big := write(t, filepath.Join(dir, "big"), "# "+strings.Repeat("x", 1<<20))
+	most := write(t, filepath.Join(dir, "most"), "# "+strings.Repeat("x", 1<<20-2))
+	if _, err := envconfig.Load([]string{enclaveA}, most); err != nil {
+		t.Errorf("as big as it may be: %v", err)
+	}
+	big := write(t, filepath.Join(dir, "big"), "# "+strings.Repeat("x", 1<<20-1))
 	if _, err := envconfig.Load([]string{enclaveA}, big); err == nil || !strings.Contains(err.Error(), "1048576") {
 		t.Errorf("too big: %v", err)
 	}

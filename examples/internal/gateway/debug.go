@@ -12,10 +12,10 @@ import (
 )
 
 // newDebugServer has the limits of a page for a few operators; ServeDebug gives it the page.
-func newDebugServer(log *slog.Logger) *http.Server {
+func newDebugServer(l Limits, log *slog.Logger) *http.Server {
 	return &http.Server{
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
+		ReadHeaderTimeout: l.Header,
+		ReadTimeout:       l.Read,
 		WriteTimeout:      10 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,

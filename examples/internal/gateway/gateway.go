@@ -86,7 +86,7 @@ func New(cfg Config) (*Gateway, error) {
 	g.backend = newBackend(p, cfg.Selector, transport, m.signs)
 	g.backend.setRequestTimeout(cfg.Pool.RequestTimeout)
 	g.grpc = g.newGRPCServer(cfg.Limits)
-	g.debug = newDebugServer(cfg.Logger)
+	g.debug = newDebugServer(cfg.Limits, cfg.Logger)
 	g.http = &http.Server{
 		Handler:           g.routes(),
 		ReadHeaderTimeout: cfg.Limits.Header,
