@@ -40,8 +40,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cfg := hostile.DefaultConfig()
 	fs := flag.NewFlagSet("hostile", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	fs.Func("attacks", "names of the attacks to run, with commas between (default all)", func(text string) error {
-		cfg.Attacks = strings.Split(text, ",")
+	fs.Func("attacks", "names of the attacks to run, or of groups of them: early, late, streams; with commas between (default all)", func(text string) error {
+		for name := range strings.SplitSeq(text, ",") {
+			if group := hostile.Group(name); group != nil {
+				cfg.Attacks = append(cfg.Attacks, group...)
+			} else {
+				cfg.Attacks = append(cfg.Attacks, name)
+			}
+		}
 		return cfg.Validate()
 	})
 	fs.DurationVar(&cfg.Storm, "storm", cfg.Storm, "how long each attack lasts")

@@ -64,6 +64,14 @@ func Names() []string {
 	return out
 }
 
+// Group returns the names of a group of attacks: early, late, streams. Nil: there is no such group.
+func Group(name string) (names []string) {
+	for _, a := range map[string][]attack{"early": earlyAttacks, "late": lateAttacks, "streams": streamAttacks}[name] {
+		names = append(names, a.name)
+	}
+	return names
+}
+
 // find returns the attack of that name.
 func find(name string) (attack, error) {
 	for _, a := range attacks() {

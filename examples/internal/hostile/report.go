@@ -20,6 +20,15 @@ func (r *Report) Broken() bool {
 	return slices.ContainsFunc(r.Results, func(r *Result) bool { return len(r.Broken) > 0 })
 }
 
+// p99s are the healthy enclave's, of each row.
+func (r *Report) p99s() (alone, beside []time.Duration) {
+	for _, res := range r.Results {
+		alone = append(alone, quantile(res.Alone.Took, 0.99))
+		beside = append(beside, quantile(res.Beside.Took, 0.99))
+	}
+	return alone, beside
+}
+
 // Markdown writes the report as a page. command is how it was made, machine on what.
 func (r *Report) Markdown(w io.Writer, command, machine string) {
 	p := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
@@ -43,6 +52,9 @@ func (r *Report) Markdown(w io.Writer, command, machine string) {
 		r.Config.within(attack{}), r.Config.within(attack{slow: true}))
 	p("  and %v for a busy machine; every attack begins %v after it.", r.Config.Room, moment)
 	p("- Log lines are counted at level debug. The heap is what is allocated and not yet swept, stacks included, at its highest.")
+	alone, beside := r.p99s()
+	p("- The healthy enclave's p99 over all rows: %s in the middle and %s at most without a hostile one, %s and %s beside one.",
+		short(quantile(alone, 0.5)), short(quantile(alone, 1)), short(quantile(beside, 0.5)), short(quantile(beside, 1)))
 	p("")
 	p("| attack | what it does | held to | what became of it | calls to it | healthy p99 alone → beside | heap | log lines |")
 	p("|---|---|---|---|---|---|---|---|")
