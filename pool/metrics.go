@@ -72,7 +72,7 @@ func newMetrics(provider metric.MeterProvider, p *Pool) (*metrics, error) {
 	exhausted := counter("pool_exhausted", "Callers turned away because every slot was taken.")
 	attempts := counter("pool_dials", "Attempts to connect that are over, by result.")
 	probes := counter("pool_probes", "Health probes on admitted connections, by result.")
-	ejections := counter("pool_ejections", "Connections taken out by failed health probes.")
+	ejections := counter("pool_ejections", "Connections taken out by failed health probes, or for a flood of frames.")
 	if err != nil {
 		return nil, err
 	}

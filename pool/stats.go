@@ -36,7 +36,8 @@ type EnclaveStats struct {
 	// when its connection was lost included, Exhausted callers turned away with
 	// ErrExhausted, Dials attempts to connect, Reconnects connections that
 	// replaced a lost one, StreamResets the RST_STREAM frames received other
-	// than NO_ERROR, Ejections connections taken out by failed health probes.
+	// than NO_ERROR, Ejections connections taken out by failed health
+	// probes or for a flood of frames.
 	Acquires, Exhausted, Dials, Reconnects, StreamResets, Ejections uint64
 	// IdleStreams are the slots in InFlight that warm streams hold while nobody
 	// uses them, and give up when a caller would have to wait.
