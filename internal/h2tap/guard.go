@@ -28,6 +28,8 @@ const (
 	maxControl     = 10_000
 	maxControlTime = time.Second
 	dearFrame      = 10
+	// markAt is at how many of them the second begins: the first few are not worth looking at the clock.
+	markAt = 10 * dearFrame
 )
 
 // guard is a connection that ends when its peer floods it.
@@ -42,7 +44,7 @@ type guard struct {
 	continuations uint32          // of the current header block
 	goAways       uint32
 	control       uint32    // in a row, dear ones weighed
-	mark          time.Time // when control last reached maxControl
+	mark          time.Time // when control last reached markAt
 	broken        error
 }
 
@@ -51,7 +53,7 @@ type guard struct {
 // blocks in endless pieces, or other frames that carry nothing for a call, many in a row. From the frame on that is too
 // many, reads return an error that is ErrFlood.
 func Guard(c net.Conn) net.Conn {
-	return &guard{Conn: c, ready: newReadyReader(c), mark: time.Now()}
+	return &guard{Conn: c, ready: newReadyReader(c)}
 }
 
 // Read implements net.Conn.
@@ -133,17 +135,20 @@ func (g *guard) frame(h *[headerLen]byte) error {
 			return fmt.Errorf("%w: more than %d GOAWAY frames", ErrFlood, maxGoAways)
 		}
 	}
+	before := g.control
 	g.control++
 	if t := h[typeAt]; t == frameSettings || t == framePing || t > frameContinuation {
 		g.control += dearFrame - 1
 	}
+	if before < markAt && g.control >= markAt {
+		g.mark = time.Now()
+	}
 	if g.control < maxControl {
 		return nil
 	}
-	now := time.Now()
-	if now.Sub(g.mark) < maxControlTime {
+	if time.Since(g.mark) < maxControlTime {
 		return fmt.Errorf("%w: too many in a row that carry nothing for a call", ErrFlood)
 	}
-	g.control, g.mark = 0, now // a connection may idle, and ping, for months
+	g.control = 0 // a connection may idle, and ping, for months
 	return nil
 }

@@ -76,7 +76,7 @@ func TestGuardLetsAConnectionPingForMonths(t *testing.T) {
 				return 0, io.EOF
 			}
 			time.Sleep(maxControlTime)
-			return copy(p, repeated(maxPings, pingFrame)), nil
+			return copy(p, repeated(maxPings/2, pingFrame)), nil
 		}))
 		buf := make([]byte, maxPings*len(pingFrame))
 		for {
@@ -85,6 +85,27 @@ func TestGuardLetsAConnectionPingForMonths(t *testing.T) {
 			} else if err != nil {
 				t.Fatal(err)
 			}
+		}
+	})
+}
+
+func TestGuardBreaksAtAFloodHoweverOldTheConnectionIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left := [][]byte{pair, repeated(maxPings-1, pingFrame), pair, repeated(maxPings, pingFrame)}
+		c := Guard(readFunc(func(p []byte) (int, error) {
+			time.Sleep(time.Hour)
+			n := copy(p, left[0])
+			left = left[1:]
+			return n, nil
+		}))
+		buf := make([]byte, maxPings*len(pingFrame))
+		for i := range 4 {
+			if _, err := c.Read(buf); err != nil {
+				t.Fatalf("read %d: %v", i, err)
+			}
+		}
+		if _, err := c.Read(buf); !errors.Is(err, ErrFlood) {
+			t.Errorf("after one PING too many: %v", err)
 		}
 	})
 }
