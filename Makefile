@@ -46,7 +46,7 @@ faults-vsock: go-version ## the same on real AF_VSOCK, in a small VM, into docs/
 	scripts/faults-vsock.sh
 
 .PHONY: hostile
-hostile: go-version ## the pool against hostile enclaves, beside what it is held to; about six minutes
+hostile: go-version ## the pool against hostile enclaves, beside what it is held to, into docs/hostile-peers.md; about five minutes
 	cd examples && $(GO) run ./hostile -o ../docs/hostile-peers.md
 
 .PHONY: fuzz

@@ -19,7 +19,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var translated = []string{"README", "docs/runbook/conn-pool"}
 
 // others are documents in English alone whose links are checked.
-var others = []string{"docs/observability/README", "docs/deploy/README", "docs/deploy/kubernetes/README"}
+var others = []string{"docs/observability/README", "docs/deploy/README", "docs/deploy/kubernetes/README",
+	"docs/security", "docs/bounds"}
 
 func load(t *testing.T, name string) (page, string) {
 	t.Helper()
