@@ -80,7 +80,9 @@ func open(t *testing.T, conns int, lines ...string) *site {
 	}
 	s.moved = stack.NewEnclave(programs["enclave"], elsewhere, "a", stack.Unix)
 	s.Stack, err = stack.Launch(limited(t), stack.Config{Programs: programs, Dir: dir, Transport: stack.Unix,
-		Enclaves: []string{"a", "b"}, Conns: conns, GatewayArgs: []string{"-config", s.config}})
+		Enclaves: []string{"a", "b"}, Conns: conns, GatewayArgs: []string{"-config", s.config},
+		// So that what waits for a processor for a moment is not called frozen, of which the log would speak.
+		GatewayEnv: []string{"SIGN_CONN_POOL_HEALTH_TIMEOUT=500ms", "SIGN_CONN_POOL_DIAL_TIMEOUT=5s"}})
 	if err != nil {
 		t.Fatal(err)
 	}
