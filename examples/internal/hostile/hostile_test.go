@@ -26,7 +26,7 @@ func TestAHostileEnclaveWastesNobodysTimeButItsOwn(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.Together, cfg.Calm, cfg.Storm, cfg.Conns = 8, 100*time.Millisecond, time.Second, 4
 	// The race detector slows all enclaves down, and the machine may be busy with other tests.
-	cfg.HealthTimeout, cfg.Room = 500*time.Millisecond, 10*time.Second
+	cfg.HealthTimeout, cfg.Room = 500*time.Millisecond, 30*time.Second
 	cfg.Say = func(line string) { t.Log(line) }
 	rep, err := Run(context.Background(), cfg)
 	if err != nil {

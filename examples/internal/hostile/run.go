@@ -55,6 +55,7 @@ func (c Config) pool() pool.Config {
 	cfg.MinConns, cfg.MaxConns = c.Conns, c.Conns
 	if c.HealthTimeout > 0 {
 		cfg.Health.Timeout = c.HealthTimeout
+		cfg.DialTimeout = max(cfg.DialTimeout, 2*c.HealthTimeout) // it includes a health check
 	}
 	return cfg
 }
@@ -86,7 +87,9 @@ func Run(ctx context.Context, cfg Config) (rep *Report, err error) {
 		return rep, err
 	}
 	defer func() { err = errors.Join(err, bad.stop()) }()
-	giveWay(bad.cmd.Process.Pid)
+	if cfg.Together <= 1 { // else nobody measures, and they would starve on a busy machine
+		giveWay(bad.cmd.Process.Pid)
+	}
 	for _, together := range groups {
 		results, err := cfg.attack(ctx, together, dir)
 		if err != nil {
