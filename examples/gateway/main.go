@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/enclavepool/enclavepool/examples/internal/gateway"
@@ -28,14 +27,15 @@ func main() {
 // run serves until ctx ends and returns the exit code: 0 after a stop on request, 1 when serving failed, 2 when a
 // setting is not valid. It writes one line to stdout once calls are accepted.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "reconcile" {
+		return runReconcile(ctx, args[1:], environ, stdout, stderr)
+	}
 	s, err := parse(args, environ, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
-		for line := range strings.Lines(err.Error()) {
-			fmt.Fprintln(stderr, "gateway:", strings.TrimSuffix(line, "\n"))
-		}
+		complain(stderr, err)
 		return 2
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: s.level}))

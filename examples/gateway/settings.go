@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 
@@ -131,10 +130,7 @@ func parse(args, environ []string, stdout io.Writer) (settings, error) {
 	if s.drainTimeout, err = time.ParseDuration(*drain); err != nil || s.drainTimeout < 0 {
 		errs = append(errs, invalid("-drain-timeout", *drain, "a duration of 0 or more, such as 10s"))
 	}
-	if *enclaves != "" {
-		s.environ = slices.DeleteFunc(slices.Clone(environ), func(v string) bool { return strings.HasPrefix(v, envEnclaves+"=") })
-		s.environ = append(s.environ, envEnclaves+"="+*enclaves)
-	}
+	s.environ = enclavesFrom(environ, *enclaves)
 	s.pool, err = envconfig.Load(s.environ, s.config)
 	for _, err := range unjoin(err) {
 		errs = append(errs, named(err, *enclaves != ""))
