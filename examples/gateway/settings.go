@@ -45,7 +45,8 @@ Addresses are host:port or unix:/path. HTTP serves:
                              A key that has no place yet has the ones that it would get, and a reason
   POST /v1/route             the same for many keys: {"key_ids":["k","l"]}, answered with {"routes":[…]}
   GET  /healthz /readyz /metrics
-With -debug ADDRESS, a listener of its own serves the pool as a live page at /debug/pool (as JSON at /debug/pool?data).
+With -debug ADDRESS, a listener of its own serves the pool as a live page at /debug/pool (as JSON at /debug/pool?data), and
+  POST /debug/enclave?id=a&action=drain      takes an enclave out of this gateway: also resume; cordon (no new keys), uncordon
 It asks nobody who they are.
 
 `
