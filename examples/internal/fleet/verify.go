@@ -58,10 +58,15 @@ func (f *Fleet) Verify(ctx context.Context, keys map[string][]byte) error {
 
 // Sign signs with a key, again while the gateway says that this may help, and verifies the signature.
 func (g *Gateway) Sign(ctx context.Context, name string, public []byte) error {
+	return patiently(ctx, func(ctx context.Context) error { return g.SignOnce(ctx, name, public) })
+}
+
+// patiently calls f again while its error says that this may help.
+func patiently(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, signTimeout)
 	defer cancel()
 	for {
-		err := g.SignOnce(ctx, name, public)
+		err := f(ctx)
 		if err == nil || !Retryable(err) || ctx.Err() != nil {
 			return err
 		}
@@ -84,8 +89,10 @@ func (g *Gateway) SignOnce(ctx context.Context, name string, public []byte) erro
 
 // again asks for a key that there is.
 func (g *Gateway) again(ctx context.Context, name string, public []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, signTimeout)
-	defer cancel()
+	return patiently(ctx, func(ctx context.Context) error { return g.againOnce(ctx, name, public) })
+}
+
+func (g *Gateway) againOnce(ctx context.Context, name string, public []byte) error {
 	res, err := g.Signer().Create(ctx, &signerv1.CreateRequest{KeyId: name, Algorithm: signerv1.Algorithm_ALGORITHM_ED25519})
 	if err != nil {
 		return fmt.Errorf("creating %s again through %s: %w", name, g.Name, err)
