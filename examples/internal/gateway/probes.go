@@ -8,14 +8,15 @@ import (
 
 	"github.com/enclavepool/enclavepool/breaker"
 	"github.com/enclavepool/enclavepool/pool"
+	"github.com/enclavepool/enclavepool/routing"
 )
 
 // readiness is the answer of /readyz.
 type readiness struct {
 	// Status is "ready", "not_ready" while an enclave is missing or the directory has not been read, or "stopping".
 	Status string `json:"status"`
-	// Directory is "current", "stale" or "expired" (routing.PlacedState). Absent: there is none. Not having read it yet is a
-	// reason not to be ready; that it is away later on is none, since the keys that are known are served.
+	// Directory is "stale" or "expired" (routing.PlacedState). Absent: it is current, or there is none. Not having read it yet
+	// is a reason not to be ready; that it is away later on is none, since the keys that are known are served.
 	Directory string `json:"directory,omitempty"`
 	// Missing are the enclaves that are not Healthy, by ID.
 	Missing []missing `json:"missing,omitempty"`
@@ -57,7 +58,9 @@ func (g *Gateway) healthz(w http.ResponseWriter, _ *http.Request) {
 func (g *Gateway) readyz(w http.ResponseWriter, _ *http.Request) {
 	r := readinessOf(g.pool.Stats())
 	if g.placed != nil {
-		r.Directory = g.placed.Stats().State.String()
+		if state := g.placed.Stats().State; state != routing.PlacedCurrent {
+			r.Directory = state.String()
+		}
 		if !g.placed.isReady() {
 			r.Status = "not_ready"
 		}
