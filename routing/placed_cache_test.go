@@ -1,6 +1,7 @@
 package routing_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -37,4 +38,15 @@ func TestCacheIsBounded(t *testing.T) {
 		}
 		_ = p.Close() // always nil, and before the bubble ends
 	})
+}
+
+func TestReadyIsToldWithoutWaitingToo(t *testing.T) {
+	p := newPlaced(t, newDirectory(t))
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	for range 100 {
+		if err := p.Ready(ended); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

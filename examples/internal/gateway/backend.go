@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
+	"github.com/enclavepool/enclavepool/examples/signer"
 	signerv1 "github.com/enclavepool/enclavepool/examples/signer/v1"
 	"github.com/enclavepool/enclavepool/pool"
 	"github.com/enclavepool/enclavepool/routing"
@@ -71,6 +72,9 @@ func (b *backend) create(ctx context.Context, req *signerv1.CreateRequest) (*sig
 		}
 		req = &signerv1.CreateRequest{KeyId: name, Algorithm: req.GetAlgorithm()}
 	}
+	if err := b.checkRecordable(req); err != nil {
+		return nil, err
+	}
 	t := &trip{creates: true}
 	ctx, err := b.setOut(ctx, t, req.GetKeyId())
 	if err != nil {
@@ -80,10 +84,27 @@ func (b *backend) create(ctx context.Context, req *signerv1.CreateRequest) (*sig
 	return res, fail(withWait(err), t.enclaveID, idempotent)
 }
 
+// checkRecordable refuses what no enclave would make, before it is recorded.
+func (b *backend) checkRecordable(req *signerv1.CreateRequest) error {
+	if b.placed == nil {
+		return nil // the enclave says so
+	}
+	if n := len(req.GetKeyId()); n > signer.MaxKeyIDSize {
+		return refuse(codes.InvalidArgument, "key_id has %d bytes: want at most %d", n, signer.MaxKeyIDSize)
+	}
+	if _, known := signerv1.Algorithm_name[int32(req.GetAlgorithm())]; !known {
+		return refuse(codes.InvalidArgument, "algorithm %v is not known", req.GetAlgorithm())
+	}
+	return nil
+}
+
 // sign signs in the enclave that has the key, and says which one that is.
 func (b *backend) sign(ctx context.Context, req *signerv1.SignRequest) (*signerv1.SignResponse, string, error) {
 	if req.GetKeyId() == "" {
 		return nil, "", refuse(codes.InvalidArgument, "key_id is missing")
+	}
+	if n := len(req.GetKeyId()); b.placed != nil && n > signer.MaxKeyIDSize {
+		return nil, "", refuse(codes.NotFound, "key_id has %d bytes, and no key has more than %d", n, signer.MaxKeyIDSize)
 	}
 	ctx, cancel := b.withDeadline(ctx)
 	defer cancel()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/enclavepool/enclavepool/breaker"
 	"github.com/enclavepool/enclavepool/examples/internal/enclave"
+	"github.com/enclavepool/enclavepool/examples/signer"
 	signerv1 "github.com/enclavepool/enclavepool/examples/signer/v1"
 	"github.com/enclavepool/enclavepool/pool"
 	"github.com/enclavepool/enclavepool/routing"
@@ -188,60 +189,28 @@ func TestDirectoryThatIsAwayCostsOnlyWhatIsNotKnown(t *testing.T) {
 	})
 }
 
+func TestWhatNoEnclaveWouldMakeIsNotRecorded(t *testing.T) {
+	r, d, _ := startPlaced(t, nil, "a")
+	for _, n := range []int{signer.MaxKeyIDSize + 1, routing.MaxKeyLen + 1} {
+		long := strings.Repeat("x", n)
+		if _, err := r.signer.Create(limited(t), &signerv1.CreateRequest{KeyId: long}); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("a name of %d bytes: %v", n, err)
+		}
+		if err := r.sign(t, long); status.Code(err) != codes.NotFound {
+			t.Errorf("signing with a name of %d bytes: %v", n, err)
+		}
+	}
+	if _, err := r.signer.Create(limited(t), &signerv1.CreateRequest{KeyId: "k", Algorithm: 99}); status.Code(err) != codes.InvalidArgument {
+		t.Error(err)
+	}
+	if page, err := d.List(limited(t), "", 10); err != nil || len(page.Placements) != 0 {
+		t.Errorf("recorded: %v, %v", page, err)
+	}
+}
+
 func retryDelay(err error) time.Duration {
 	f := fail(err, "", true).(*failure)
 	return f.retryAfter
-}
-
-func TestDrainMovesNothingAndSaysWhenToComeBack(t *testing.T) {
-	inBothTransports(t, func(t *testing.T, transport Transport) {
-		r, d, _ := startPlaced(t, by(transport), "a", "b")
-		onA := map[string]bool{}
-		for i := range 40 {
-			key := fmt.Sprint("k", i)
-			r.create(t, key, edAlg)
-			onA[key] = placeOf(t, d, key) == "a"
-		}
-		if err := r.gateway.pool.Drain(limited(t), "a"); err != nil {
-			t.Fatal(err)
-		}
-		for key, a := range onA {
-			err := r.sign(t, key)
-			switch {
-			case !a && err != nil:
-				t.Errorf("%s, of the other enclave: %v", key, err)
-			case a && (status.Code(err) != codes.Unavailable || retryDelay(err) <= 0 || errorInfo(t, err).GetMetadata()["enclave_id"] != "a"):
-				t.Errorf("%s: %v", key, err)
-			}
-		}
-		for i := range 20 { // new ones go where they can be made
-			key := fmt.Sprint("new", i)
-			r.create(t, key, edAlg)
-			if id := placeOf(t, d, key); id != "b" {
-				t.Errorf("%s was placed in %s", key, id)
-			}
-		}
-		if err := r.gateway.pool.Drain(limited(t), "b"); err != nil {
-			t.Fatal(err)
-		}
-		_, err := r.signer.Create(limited(t), &signerv1.CreateRequest{KeyId: "none", Algorithm: edAlg})
-		if status.Code(err) != codes.Unavailable || retryDelay(err) <= 0 {
-			t.Errorf("all are draining: %v", err)
-		}
-		for key, a := range onA {
-			if id := placeOf(t, d, key); (id == "a") != a {
-				t.Errorf("%s has moved to %s", key, id)
-			}
-		}
-		if err := r.gateway.pool.Resume("a"); err != nil {
-			t.Fatal(err)
-		}
-		for key, a := range onA {
-			if a {
-				eventually(t, "signing after the drain", func() bool { return r.sign(t, key) == nil })
-			}
-		}
-	})
 }
 
 func TestNewKeyWaitsForAnEnclaveThatHasJustBeenLostWithADirectoryToo(t *testing.T) {
