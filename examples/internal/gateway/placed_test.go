@@ -111,8 +111,7 @@ func TestKnownKeyGoesToItsEnclaveAndNowhereElse(t *testing.T) {
 			if err := r.sign(t, key); err != nil {
 				t.Fatal(err)
 			}
-			var route routeBody
-			route = r.gateway.backend.routeOf(limited(t), r.gateway.pool.View(), key)
+			route := r.gateway.backend.routeOf(limited(t), r.gateway.pool.View(), key)
 			if route.OwnerID != home || route.EnclaveID != home || route.Reason != "" {
 				t.Errorf("%+v, want %s", route, home)
 			}
