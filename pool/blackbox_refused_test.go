@@ -52,6 +52,42 @@ func (r *refuser) serve(c net.Conn) {
 	}
 }
 
+// With a retry policy the attempts beyond one for each call, and its transparent repetition, are what gRPC's retry budget
+// allows: half of the 1000 tokens, and then no more.
+func TestRetriesOfRefusedStreamsAreBoundedByTheBudget(t *testing.T) {
+	var enclave refuser
+	cfg := socketConfig()
+	cfg.Enclaves = []pool.Enclave{{ID: "a", Target: "refuser"}}
+	cfg.Health.Disabled = true
+	p := newPool(t, cfg, pool.WithServiceConfig(retryUnaryCall), pool.WithDialer(func(context.Context, string) (net.Conn, error) {
+		client, server := net.Pipe()
+		go enclave.serve(server)
+		return client, nil
+	}))
+	ready(t, p)
+	attempts := func(n int) uint64 {
+		before := enclave.refused.Load()
+		for range n {
+			if _, err := client(p, "a").UnaryCall(within(t, patience), &grpc_testing.SimpleRequest{Payload: body(32)}); err == nil {
+				t.Fatal("a refused call succeeded")
+			}
+		}
+		return enclave.refused.Load() - before
+	}
+	const n = 500
+	spent := attempts(n) // five attempts each would be 2500
+	if spent > 2*n+500 {
+		t.Errorf("%d calls made %d attempts while there was a budget", n, spent)
+	}
+	if spent = attempts(n); spent > 2*n {
+		t.Errorf("%d calls made %d attempts when the budget was gone", n, spent)
+	}
+	s := stats(p, "a")
+	if got := enclave.refused.Load(); s.StreamResets != got || s.Dials != 2 || s.HealthyConns != 2 || s.InFlight != 0 {
+		t.Errorf("%d resets counted of %d, %d dials, %d Healthy, InFlight %d", s.StreamResets, got, s.Dials, s.HealthyConns, s.InFlight)
+	}
+}
+
 func TestRefusedStreamsAreNoReasonToReconnectAndAreReportedAsRefused(t *testing.T) {
 	var enclave refuser
 	cfg := socketConfig()

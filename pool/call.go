@@ -198,6 +198,9 @@ func (e *enclave) repeats(c *call, method string, err error, again int) bool {
 	if !e.configRetries || status.Code(err) != codes.Unavailable || c.Err() != nil || e.answered(c) {
 		return false
 	}
+	if c.lease.conn.Load().usable() {
+		return false // it is not lost: gRPC had its reason, which may be that its budget of retries is spent
+	}
 	var refusal *Error
 	if errors.As(err, &refusal) {
 		return false // there is no connection for it

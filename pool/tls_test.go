@@ -169,7 +169,8 @@ func tlsPool(t *testing.T, s *service, change func(*pool.Config)) (*pool.Pool, *
 func TestAFrozenTLSPeerIsEjectedAsSoonAsAPlaintextOne(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		svc := &service{hold: make(chan struct{})}
-		p, e := tlsPool(t, svc, nil)
+		// One stream each, so that there is a call on either connection.
+		p, e := tlsPool(t, svc, func(cfg *pool.Config) { cfg.MaxConns, cfg.MaxConcurrentStreams = cfg.MinConns, 1 })
 		calls := []<-chan error{begun(t, p.Conn("a")), begun(t, p.Conn("a"))}
 		e.Freeze()
 		start := time.Now()

@@ -3,58 +3,47 @@ package main
 import (
 	"context"
 	_ "embed"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/enclavepool/enclavepool/examples/internal/alternatives"
+	"github.com/enclavepool/enclavepool/examples/internal/command"
 	"github.com/enclavepool/enclavepool/examples/internal/e2e/stack"
 )
 
 //go:embed head.md
 var head string
 
-// Exit codes.
-const (
-	exitFine     = 0
-	exitFailed   = 1
-	exitBadFlags = 2
-)
-
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once, and its children with it
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(command.Context(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cfg := alternatives.Config{Transport: stack.Unix, Progress: func(what string) { fmt.Fprintln(stderr, what) }}
-	fs := flag.NewFlagSet("alternatives", flag.ContinueOnError)
-	fs.SetOutput(stderr)
+	fs := command.New("alternatives", "usage: alternatives [flags]\n\n"+
+		"Puts other ways to reach an enclave beside the pool, steady and under faults. Exits with 0 when all of it was run, 1 when\n"+
+		"something could not be, 2 when the flags are wrong.\n\n")
 	fs.DurationVar(&cfg.Turn, "turn", 2*time.Second, "how long each way is loaded at a time")
 	fs.IntVar(&cfg.Rounds, "rounds", 3, "how often all of it is done")
 	out := fs.String("o", "", "file to write to, as Markdown; empty: stdout")
-	switch err := fs.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return exitFine
-	case err != nil:
-		return exitBadFlags
-	case cfg.Turn < 100*time.Millisecond || cfg.Rounds < 1 || fs.NArg() > 0:
-		fmt.Fprintf(stderr, "alternatives: -turn %v, -rounds %d, arguments %q: want 100ms or more, 1 or more, none\n", cfg.Turn, cfg.Rounds, fs.Args())
-		return exitBadFlags
+	err := fs.Parse(args, stdout)
+	if err == nil {
+		fs.Check(cfg.Turn >= 100*time.Millisecond, "turn", cfg.Turn, "100ms or more")
+		fs.Check(cfg.Rounds >= 1, "rounds", cfg.Rounds, "1 or more")
+		err = fs.Err()
+	}
+	if err != nil {
+		return command.Refused("alternatives", err, stderr)
 	}
 	if err := compare(ctx, cfg, *out, stdout); err != nil {
 		fmt.Fprintln(stderr, "alternatives:", err)
-		return exitFailed
+		return command.Failed
 	}
-	return exitFine
+	return command.Fine
 }
 
 func compare(ctx context.Context, cfg alternatives.Config, out string, stdout io.Writer) error {

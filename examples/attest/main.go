@@ -9,22 +9,14 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/enclavepool/enclavepool/examples/internal/attestation"
+	"github.com/enclavepool/enclavepool/examples/internal/command"
 	"github.com/enclavepool/enclavepool/examples/signer"
 	signerv1 "github.com/enclavepool/enclavepool/examples/signer/v1"
 	"github.com/enclavepool/enclavepool/pool"
-)
-
-// Exit codes.
-const (
-	exitFine     = 0
-	exitFailed   = 1
-	exitBadFlags = 2
 )
 
 // limit is the longest a run may take, whatever happens.
@@ -34,9 +26,7 @@ const limit = time.Minute
 const conns = 4
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(command.Context(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 const help = `usage: attest
@@ -49,9 +39,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 {
 		fmt.Fprint(stderr, help)
 		if strings.TrimLeft(args[0], "-") == "help" || args[0] == "-h" {
-			return exitFine
+			return command.Fine
 		}
-		return exitBadFlags
+		return command.BadFlags
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -61,10 +51,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err != nil || wrong > 0 {
 		fmt.Fprintf(stdout, "\nFAILED: %d of the five were not treated as they should be\n", wrong)
-		return exitFailed
+		return command.Failed
 	}
 	fmt.Fprintln(stdout, "\nOK: one enclave admitted, four impostors refused before they heard a call")
-	return exitFine
+	return command.Fine
 }
 
 // demonstrate returns how many of the five were not treated as they should be.

@@ -2,31 +2,19 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/enclavepool/enclavepool/examples/internal/benchreport"
+	"github.com/enclavepool/enclavepool/examples/internal/command"
 	"github.com/enclavepool/enclavepool/examples/internal/e2e/stack"
 )
 
-// Exit codes.
-const (
-	exitFine     = 0
-	exitNotMet   = 1
-	exitBadFlags = 2
-)
-
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once, and its children with it
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(command.Context(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // settings are what the flags say.
@@ -38,54 +26,40 @@ type settings struct {
 // parse reads the flags; help goes to stdout and is then the error flag.ErrHelp.
 func parse(args []string, stdout io.Writer) (settings, error) {
 	var s settings
-	fs := flag.NewFlagSet("benchreport", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // the caller prints the error
+	fs := command.New("benchreport", "usage: benchreport [flags]\n\n"+
+		"Exits with 0 when every criterion is met, 1 when one is not, 2 when the flags are wrong.\n\n")
 	fs.DurationVar(&s.config.Duration, "duration", time.Minute, "length of the steady load; the others take a sixth of it, from 10s to 1m")
 	fs.IntVar(&s.config.Callers, "callers", 500, "callers at work at the same time")
 	only := fs.String("only", "", "scenarios to run beside the steady load, with commas between (default all)")
 	transport := fs.String("transport", string(stack.Unix), `"unix" sockets, or "vsock": AF_VSOCK within this machine`)
 	fs.StringVar(&s.out, "o", "report", "folder to write report.md, its plots and data.json to")
-	err := fs.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(stdout, "usage: benchreport [flags]\n\nExits with 0 when every criterion is met, 1 when one is not, 2 when the flags are wrong.\n\n")
-		fs.SetOutput(stdout)
-		fs.PrintDefaults()
+	if err := fs.Parse(args, stdout); err != nil {
 		return s, err
-	case err != nil:
-		return s, err
-	case fs.NArg() > 0:
-		return s, fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
 	if *only != "" {
 		s.config.Only = strings.Split(*only, ",")
 	}
 	s.config.Transport = stack.Transport(*transport)
-	if s.config.Transport != stack.Unix && s.config.Transport != stack.Vsock {
-		return s, fmt.Errorf("-transport: %q is not valid: want unix or vsock", *transport)
-	}
-	return s, s.config.Validate()
+	fs.Check(s.config.Transport.Known(), "transport", *transport, "unix or vsock")
+	fs.Add(s.config.Validate())
+	return s, fs.Err()
 }
 
 // run does it all and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	s, err := parse(args, stdout)
-	if errors.Is(err, flag.ErrHelp) {
-		return exitFine
-	}
 	if err != nil {
-		fmt.Fprintf(stderr, "benchreport: %v\n", err)
-		return exitBadFlags
+		return command.Refused("benchreport", err, stderr)
 	}
 	met, err := report(ctx, s, stdout, stderr)
 	switch {
 	case err != nil:
 		fmt.Fprintf(stderr, "benchreport: %v\n", err)
-		return exitNotMet
+		return command.Failed
 	case !met:
-		return exitNotMet
+		return command.Failed
 	}
-	return exitFine
+	return command.Fine
 }
 
 func report(ctx context.Context, s settings, stdout, stderr io.Writer) (met bool, err error) {

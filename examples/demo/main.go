@@ -2,25 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
+	"github.com/enclavepool/enclavepool/examples/internal/command"
 	"github.com/enclavepool/enclavepool/examples/internal/e2e/stack"
-)
-
-// Exit codes.
-const (
-	exitFine        = 0
-	exitFailed      = 1
-	exitBadFlags    = 2
-	exitInterrupted = 130
 )
 
 // overhead is the time that building, starting and stopping may take beside the load.
@@ -30,9 +19,7 @@ const overhead = 2 * time.Minute
 const stopTime = 5 * time.Second
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once, and its children with it
-	os.Exit(run(ctx, os.Args[1:], newScreen(os.Stdout, isTerminal(os.Stdout), os.Getenv), os.Stdout, os.Stderr))
+	os.Exit(run(command.Context(), os.Args[1:], newScreen(os.Stdout, isTerminal(os.Stdout), os.Getenv), os.Stdout, os.Stderr))
 }
 
 // settings are what the flags say.
@@ -45,73 +32,53 @@ type settings struct {
 // parse reads the flags; help goes to stdout and is then the error flag.ErrHelp.
 func parse(args []string, stdout io.Writer) (settings, error) {
 	var s settings
-	fs := flag.NewFlagSet("demo", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // the caller prints the error; the parser would print it as well
+	fs := command.New("demo", "usage: demo [flags]\n\n"+
+		"Starts three fake enclaves and a gateway, signs through it, kills one enclave and brings it back; then does the\n"+
+		"same with a second gateway, which routes keys differently.\n"+
+		"Exits with 0 when all went as it should, 1 when it did not, 2 when the flags are wrong.\n\n")
 	fs.DurationVar(&s.duration, "duration", 15*time.Second, "length of the load, 3s to 10m; the second act takes a third more")
 	fs.IntVar(&s.callers, "callers", 12, "callers at work at the same time, 3 to 999")
 	fs.BoolVar(&s.keep, "keep", false, "keep the processes' logs, and say where they are")
-	err := fs.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(stdout, "usage: demo [flags]\n\n"+
-			"Starts three fake enclaves and a gateway, signs through it, kills one enclave and brings it back; then does the\n"+
-			"same with a second gateway, which routes keys differently.\n"+
-			"Exits with 0 when all went as it should, 1 when it did not, 2 when the flags are wrong.\n\n")
-		fs.SetOutput(stdout)
-		fs.PrintDefaults()
-		return s, err
-	case err != nil:
+	if err := fs.Parse(args, stdout); err != nil {
 		return s, err
 	}
-	var errs []error
-	if fs.NArg() > 0 {
-		errs = append(errs, fmt.Errorf("unexpected argument %q", fs.Arg(0)))
-	}
-	if s.duration < 3*time.Second || s.duration > 10*time.Minute {
-		errs = append(errs, fmt.Errorf("-duration: %v is not valid: want 3s to 10m", s.duration))
-	}
-	if s.callers < len(enclaveIDs) || s.callers > 999 {
-		errs = append(errs, fmt.Errorf("-callers: %d is not valid: want %d to 999", s.callers, len(enclaveIDs)))
-	}
-	return s, errors.Join(errs...)
+	fs.Check(s.duration >= 3*time.Second && s.duration <= 10*time.Minute, "duration", s.duration, "3s to 10m")
+	fs.Check(s.callers >= len(enclaveIDs) && s.callers <= 999, "callers", s.callers, fmt.Sprintf("%d to 999", len(enclaveIDs)))
+	return s, fs.Err()
 }
 
 // run does it all and returns the exit code.
 func run(ctx context.Context, args []string, out *screen, stdout, stderr io.Writer) int {
 	s, err := parse(args, stdout)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return exitFine
-	case err != nil:
-		fmt.Fprintln(stderr, "demo:", err)
-		return exitBadFlags
+	if err != nil {
+		return command.Refused("demo", err, stderr)
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.duration+overhead)
 	defer cancel()
 	dir, err := os.MkdirTemp("", "enclavepool-demo-")
 	if err != nil {
 		fmt.Fprintln(stderr, "demo:", err)
-		return exitFailed
+		return command.Failed
 	}
 	fine, err := show(bounded, s, dir, out)
 	out.endStatus()
-	code := exitFine
+	code := command.Fine
 	switch {
 	case ctx.Err() != nil:
 		fmt.Fprintln(stderr, "demo: interrupted, everything is stopped")
-		code = exitInterrupted
+		code = command.Interrupted
 	case err != nil:
 		fmt.Fprintln(stderr, "demo:", err)
-		code = exitFailed
+		code = command.Failed
 	case !fine:
-		code = exitFailed
+		code = command.Failed
 	}
-	if s.keep || code == exitFailed {
+	if s.keep || code == command.Failed {
 		out.line("logs: " + dir)
 		_ = os.RemoveAll(filepath.Join(dir, "bin")) // large, and made again in no time
 	} else if err := os.RemoveAll(dir); err != nil {
 		fmt.Fprintln(stderr, "demo:", err)
-		code = exitFailed
+		code = command.Failed
 	}
 	return code
 }

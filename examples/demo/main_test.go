@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/enclavepool/enclavepool/examples/internal/command"
 	"github.com/enclavepool/enclavepool/examples/internal/e2e/stack"
 )
 
@@ -62,7 +63,7 @@ func TestDemoPassesAndLeavesNothingBehind(t *testing.T) {
 	dir := tempFolder(t)
 	var out, errs bytes.Buffer
 	code := run(context.Background(), []string{"-duration", "5s", "-callers", "4"}, newScreen(&out, false, env(nil)), &out, &errs)
-	if code != exitFine || !strings.Contains(out.String(), "PASS") || errs.Len() > 0 {
+	if code != command.Fine || !strings.Contains(out.String(), "PASS") || errs.Len() > 0 {
 		t.Errorf("exit code %d\n%s%s", code, out.String(), errs.String())
 	}
 	if found := left(t, dir); len(found) > 0 {
@@ -84,7 +85,7 @@ func TestDemoStopsEverythingWhenInterrupted(t *testing.T) {
 			out := &trigger{text: at, call: cancel}
 			var errs bytes.Buffer
 			code := run(ctx, []string{"-duration", "3s", "-callers", "3"}, newScreen(out, false, env(nil)), out, &errs)
-			if code != exitInterrupted || !strings.Contains(errs.String(), "interrupted") {
+			if code != command.Interrupted || !strings.Contains(errs.String(), "interrupted") {
 				t.Errorf("exit code %d\n%s%s", code, out.String(), errs.String())
 			}
 			if found := left(t, dir); len(found) > 0 {
@@ -97,7 +98,7 @@ func TestDemoStopsEverythingWhenInterrupted(t *testing.T) {
 func TestDemoRefusesBadFlagsWithExitCode2(t *testing.T) {
 	var out, errs bytes.Buffer
 	code := run(context.Background(), []string{"-duration", "1s", "-callers", "2", "extra"}, newScreen(&out, false, env(nil)), &out, &errs)
-	if code != exitBadFlags {
+	if code != command.BadFlags {
 		t.Errorf("exit code %d", code)
 	}
 	for _, want := range []string{"-duration", "3s to 10m", "-callers", `"extra"`} {
@@ -105,7 +106,7 @@ func TestDemoRefusesBadFlagsWithExitCode2(t *testing.T) {
 			t.Errorf("%q is not in %q", want, errs.String())
 		}
 	}
-	if code := run(context.Background(), []string{"-help"}, newScreen(&out, false, env(nil)), &out, &errs); code != exitFine || !strings.Contains(out.String(), "-keep") {
+	if code := run(context.Background(), []string{"-help"}, newScreen(&out, false, env(nil)), &out, &errs); code != command.Fine || !strings.Contains(out.String(), "-keep") {
 		t.Errorf("-help: exit code %d, %q", code, out.String())
 	}
 }
@@ -115,7 +116,7 @@ func TestDemoSaysWhichProgramsAreMissing(t *testing.T) {
 	t.Setenv("ENCLAVEPOOL_BIN", t.TempDir())
 	var out, errs bytes.Buffer
 	code := run(context.Background(), nil, newScreen(&out, false, env(nil)), &out, &errs)
-	if code != exitFailed || !strings.Contains(errs.String(), "enclave, gateway") {
+	if code != command.Failed || !strings.Contains(errs.String(), "enclave, gateway") {
 		t.Errorf("exit code %d\n%s%s", code, out.String(), errs.String())
 	}
 }

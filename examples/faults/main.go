@@ -2,26 +2,16 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/enclavepool/enclavepool/examples/internal/command"
 	"github.com/enclavepool/enclavepool/examples/internal/e2e/stack"
 	"github.com/enclavepool/enclavepool/examples/internal/faults"
-)
-
-// Exit codes.
-const (
-	exitFine     = 0
-	exitBroken   = 1
-	exitBadFlags = 2
 )
 
 // limit is the longest a run may take, whatever happens.
@@ -31,13 +21,11 @@ func main() {
 	if os.Getenv(faults.ChildEnv) != "" {
 		if err := faults.Child(os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, "faults:", err)
-			os.Exit(exitBroken)
+			os.Exit(command.Failed)
 		}
 		return
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once, and its children with it
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(command.Context(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // settings are what the flags say.
@@ -49,8 +37,9 @@ type settings struct {
 // parse reads the flags; help goes to stdout and is then the error flag.ErrHelp.
 func parse(args []string, stdout io.Writer) (settings, error) {
 	var s settings
-	fs := flag.NewFlagSet("faults", flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // the caller prints the error
+	fs := command.New("faults", "usage: faults [flags]\n\n"+
+		"Puts the pool through real faults and reports what it saw beside what it is held to.\n"+
+		"Exits with 0 when every behaviour was as it has to be, 1 when one was not, 2 when the flags are wrong.\n\n")
 	fs.Func("rows", "numbers of the rows to run, such as 1,2,4 (default all)", func(text string) error {
 		for _, part := range strings.Split(text, ",") {
 			n, err := strconv.Atoi(strings.TrimSpace(part))
@@ -68,71 +57,51 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	fs.DurationVar(&s.config.Outage, "outage", 0, "length of the outage of row 23 (default 1m, with -quick 5s)")
 	fs.BoolVar(&s.config.Keep, "keep", false, "keep the logs of pools and processes, and say where they are")
 	fs.StringVar(&s.out, "o", "", "file to write the report to, as Markdown; - for standard output, instead of the other form")
-	err := fs.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(stdout, "usage: faults [flags]\n\n"+
-			"Puts the pool through real faults and reports what it saw beside what it is held to.\n"+
-			"Exits with 0 when every behaviour was as it has to be, 1 when one was not, 2 when the flags are wrong.\n\n")
-		fs.SetOutput(stdout)
-		fs.PrintDefaults()
+	if err := fs.Parse(args, stdout); err != nil {
 		return s, err
-	case err != nil:
-		return s, err
-	}
-	var errs []error
-	if fs.NArg() > 0 {
-		errs = append(errs, fmt.Errorf("unexpected argument %q", fs.Arg(0)))
 	}
 	s.config.Transport = stack.Transport(*transport)
-	if s.config.Transport != stack.Unix && s.config.Transport != stack.Vsock {
-		errs = append(errs, fmt.Errorf("-transport: %q is not valid: want %q or %q", *transport, stack.Unix, stack.Vsock))
-	}
-	if s.config.Outage < 0 || s.config.Outage > 10*time.Minute {
-		errs = append(errs, fmt.Errorf("-outage: %v is not valid: want 0 to 10m", s.config.Outage))
-	}
-	return s, errors.Join(append(errs, s.config.Validate())...)
+	fs.Check(s.config.Transport.Known(), "transport", *transport, "unix or vsock")
+	fs.Check(s.config.Outage >= 0 && s.config.Outage <= 10*time.Minute, "outage", s.config.Outage, "0 to 10m")
+	fs.Add(s.config.Validate())
+	return s, fs.Err()
 }
 
 // run does it all and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	s, err := parse(args, stdout)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return exitFine
-	case err != nil:
-		fmt.Fprintln(stderr, "faults:", err)
-		return exitBadFlags
+	if err != nil {
+		return command.Refused("faults", err, stderr)
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	s.config.Say = func(line string) { fmt.Fprintln(stdout, line) }
 	s.config.Child = []string{}
 	report, err := faults.Run(ctx, s.config)
-	command := strings.Join(append([]string{"go run ./faults"}, args...), " ")
+	made := strings.Join(append([]string{"go run ./faults"}, args...), " ")
 	if report != nil && len(report.Results) > 0 {
 		fmt.Fprintln(stdout)
 		if s.out == "-" {
-			report.Markdown(stdout, command)
+			report.Markdown(stdout, made)
 		} else {
 			report.Text(stdout)
 		}
 	}
 	if err == nil && s.out != "" && s.out != "-" {
-		err = write(s.out, report, command)
+		err = write(s.out, report, made)
 	}
 	switch {
 	case err != nil:
 		fmt.Fprintln(stderr, "faults:", err)
-		return exitBroken
+		return command.Failed
 	case report.Broken():
-		return exitBroken
+		return command.Failed
 	}
-	return exitFine
+	return command.Fine
 }
 
-func write(path string, report *faults.Report, command string) error {
+func write(path string, report *faults.Report, made string) error {
 	var b strings.Builder
-	report.Markdown(&b, command)
+	report.Markdown(&b, made)
 	return os.WriteFile(path, []byte(b.String()), 0o644)
 }

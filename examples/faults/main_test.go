@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/enclavepool/enclavepool/examples/internal/command"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -22,7 +24,7 @@ func TestFaultsPrintsAndWritesItsReportAndLeavesNothingBehind(t *testing.T) {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	t.Setenv("TMPDIR", dir)
 	var out, errs bytes.Buffer
-	if code := run(context.Background(), []string{"-quick", "-rows", "16,18", "-o", page}, &out, &errs); code != exitFine {
+	if code := run(context.Background(), []string{"-quick", "-rows", "16,18", "-o", page}, &out, &errs); code != command.Fine {
 		t.Errorf("exit code %d\n%s%s", code, out.String(), errs.String())
 	}
 	text, err := os.ReadFile(page)
@@ -50,7 +52,7 @@ func TestTheReportOfAnEmulatedMachineGoesToStandardOutputAndSaysWhatItIsHeldTo(t
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	t.Setenv("TMPDIR", dir)
 	var out, errs bytes.Buffer
-	if code := run(context.Background(), []string{"-quick", "-emulated", "-rows", "18", "-o", "-"}, &out, &errs); code != exitFine {
+	if code := run(context.Background(), []string{"-quick", "-emulated", "-rows", "18", "-o", "-"}, &out, &errs); code != command.Fine {
 		t.Errorf("exit code %d\n%s%s", code, out.String(), errs.String())
 	}
 	for _, want := range []string{"# Reliability", "emulated in software and bears", "## 18"} {
@@ -69,7 +71,7 @@ func TestFaultsRefusesBadFlagsWithExitCode2(t *testing.T) {
 		{[]string{"-rows", "one"}, []string{"-rows", "numbers"}},
 	} {
 		var out, errs bytes.Buffer
-		if code := run(context.Background(), c.args, &out, &errs); code != exitBadFlags {
+		if code := run(context.Background(), c.args, &out, &errs); code != command.BadFlags {
 			t.Errorf("%q: exit code %d", c.args, code)
 		}
 		for _, want := range c.want {
@@ -79,7 +81,7 @@ func TestFaultsRefusesBadFlagsWithExitCode2(t *testing.T) {
 		}
 	}
 	var out, errs bytes.Buffer
-	if code := run(context.Background(), []string{"-help"}, &out, &errs); code != exitFine || !strings.Contains(out.String(), "-quick") {
+	if code := run(context.Background(), []string{"-help"}, &out, &errs); code != command.Fine || !strings.Contains(out.String(), "-quick") {
 		t.Errorf("-help: exit code %d, %q", code, out.String())
 	}
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/enclavepool/enclavepool/examples/internal/command"
 	"github.com/enclavepool/enclavepool/examples/internal/load/compare"
 	"github.com/enclavepool/enclavepool/pool/envconfig"
 )
@@ -34,39 +33,29 @@ func parseComparison(args []string, stdout io.Writer) (comparison, error) {
 	if slices.ContainsFunc(args, func(a string) bool { return a == "-quick" || a == "--quick" }) {
 		s.Config = compare.Quick() // the defaults of the other flags
 	}
-	f := &flags{FlagSet: flag.NewFlagSet("loadgen -compare", flag.ContinueOnError)}
-	f.SetOutput(io.Discard)
-	f.Usage = func() {}
+	f := command.New("loadgen -compare", comparisonHelp)
 	var enclaves string
 	f.Bool("compare", true, "compare ways of reaching enclaves")
 	f.Bool("quick", false, "take seconds instead of minutes: to see that all of it works")
 	f.StringVar(&enclaves, "enclaves", "", "enclaves to load, such as a=vsock:16:5000,b=unix:/run/b.sock; empty: fake ones, started and stopped")
 	f.StringVar(&s.json, "json", "", `file for the report as JSON, "-" for stdout; empty: none`)
-	value(f, &s.Rounds, "rounds", "turns of each mode", "a whole number from 1", strconv.Atoi)
-	value(f, &s.Turn, "turn", "how long a mode is measured in each round", "a duration such as 2s", time.ParseDuration)
-	value(f, &s.EchoCallers, "echo-callers", "callers at work at the same time, a table for each number, on enclaves that echo the digest", "whole numbers from 1", numbers)
-	value(f, &s.SigningCallers, "signing-callers", "the same on enclaves that sign, for each algorithm", "whole numbers from 1", numbers)
-	value(f, &s.Timeout, "timeout", "deadline of each request", "a duration such as 1s", time.ParseDuration)
+	command.Value(f, &s.Rounds, "rounds", "turns of each mode", "a whole number from 1", strconv.Atoi)
+	command.Value(f, &s.Turn, "turn", "how long a mode is measured in each round", "a duration such as 2s", time.ParseDuration)
+	command.Value(f, &s.EchoCallers, "echo-callers", "callers at work at the same time, a table for each number, on enclaves that echo the digest", "whole numbers from 1", numbers)
+	command.Value(f, &s.SigningCallers, "signing-callers", "the same on enclaves that sign, for each algorithm", "whole numbers from 1", numbers)
+	command.Value(f, &s.Timeout, "timeout", "deadline of each request", "a duration such as 1s", time.ParseDuration)
 
-	if err := f.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			f.helpComparison(stdout)
-			return s, err
-		}
-		f.problems = append(f.problems, err)
-		return s, errors.Join(f.problems...)
-	}
-	if f.NArg() > 0 {
-		f.problems = append(f.problems, fmt.Errorf("unexpected argument %q", f.Arg(0)))
+	if err := f.Parse(args, stdout); err != nil {
+		return s, err
 	}
 	if enclaves != "" {
 		var err error
 		if s.Enclaves, err = envconfig.ParseEnclaves(enclaves); err != nil {
-			f.problems = append(f.problems, fmt.Errorf("-enclaves: %w", err))
+			f.Add(fmt.Errorf("-enclaves: %w", err))
 		}
 	}
-	f.problems = append(f.problems, s.Validate())
-	return s, errors.Join(f.problems...)
+	f.Add(s.Validate())
+	return s, f.Err()
 }
 
 // numbers reads whole numbers with commas between them.
@@ -84,22 +73,18 @@ func numbers(list string) (all []int, err error) {
 // runComparison is run for -compare.
 func runComparison(ctx context.Context, args []string, stdout, stderr io.Writer, inPlace bool) int {
 	s, err := parseComparison(args, stdout)
-	if errors.Is(err, flag.ErrHelp) {
-		return exitFine
-	}
 	if err != nil {
-		fmt.Fprintf(stderr, "loadgen: %v\n", err)
-		return exitBadFlags
+		return command.Refused("loadgen", err, stderr)
 	}
 	report, err := compareModes(ctx, s, stdout, stderr, inPlace)
 	if err != nil {
 		fmt.Fprintf(stderr, "loadgen: %v\n", err)
-		return exitFailed
+		return command.Failed
 	}
 	if report.Wrong() > 0 || report.Errors() > 0 {
-		return exitFailed
+		return command.Failed
 	}
-	return exitFine
+	return command.Fine
 }
 
 func compareModes(ctx context.Context, s comparison, stdout, stderr io.Writer, inPlace bool) (*compare.Report, error) {
@@ -155,16 +140,11 @@ func writeJSON(w io.Writer, report any) error {
 	return nil
 }
 
-func (f *flags) helpComparison(w io.Writer) {
-	fmt.Fprint(w, strings.TrimLeft(`
-usage: loadgen -compare [flags]
+const comparisonHelp = `usage: loadgen -compare [flags]
 
 Signs in five ways side by side, in turns, directly at the enclaves: with a connection for each request
 (dial), on one shared connection (shared), on 16 in turn (roundrobin16), through the pool call by call
 (pool-unary) and over its warm streams (pool-streams). Exits with 0 when every answer was the right one,
 1 when one was not, a request failed or an enclave could not be reached, and 2 when the flags are wrong.
 
-`, "\n"))
-	f.SetOutput(w)
-	f.PrintDefaults()
-}
+`

@@ -2,38 +2,26 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/enclavepool/enclavepool/examples/internal/command"
 	"github.com/enclavepool/enclavepool/examples/internal/load"
 	"github.com/enclavepool/enclavepool/examples/internal/load/compare"
-)
-
-// Exit codes.
-const (
-	exitFine     = 0
-	exitFailed   = 1
-	exitBadFlags = 2
 )
 
 func main() {
 	if compare.PlayEnclave() {
 		return
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr, isTerminal(os.Stderr)))
+	os.Exit(run(command.Context(), os.Args[1:], os.Stdout, os.Stderr, isTerminal(os.Stderr)))
 }
 
 // run does it all and returns the exit code. The report for people goes to stdout, or to stderr when
@@ -43,22 +31,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, inPlace b
 		return runComparison(ctx, args, stdout, stderr, inPlace)
 	}
 	s, err := parse(args, stdout)
-	if errors.Is(err, flag.ErrHelp) {
-		return exitFine
-	}
 	if err != nil {
-		fmt.Fprintf(stderr, "loadgen: %v\n", err)
-		return exitBadFlags
+		return command.Refused("loadgen", err, stderr)
 	}
 	report, err := drive(ctx, s, stdout, stderr, inPlace)
 	if err != nil {
 		fmt.Fprintf(stderr, "loadgen: %v\n", err)
-		return exitFailed
+		return command.Failed
 	}
 	if report.Signatures.Invalid > 0 || s.failOnError && report.Failed > 0 {
-		return exitFailed
+		return command.Failed
 	}
-	return exitFine
+	return command.Fine
 }
 
 func drive(ctx context.Context, s settings, stdout, stderr io.Writer, inPlace bool) (*load.Report, error) {

@@ -65,6 +65,9 @@ func TestSIGHUPAppliesTheFileChangedOrNot(t *testing.T) {
 	stop()
 }
 
+// ignored is as this process was started: it cannot be told once a test has asked for the signal.
+var ignored = signal.Ignored(syscall.SIGHUP)
+
 // It runs itself as a process that is to be ended.
 func TestOnceWatchHasEndedSIGHUPEndsTheProcessAgain(t *testing.T) {
 	const inside = "ENVCONFIG_TEST_INSIDE"
@@ -75,7 +78,7 @@ func TestOnceWatchHasEndedSIGHUPEndsTheProcessAgain(t *testing.T) {
 		hangUp(t)
 		select {} // not to be left alive
 	}
-	if signal.Ignored(syscall.SIGHUP) {
+	if ignored {
 		t.Skip("this process was started with SIGHUP ignored")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -79,8 +79,8 @@ func (tb *tab) shoot(t *testing.T, path string, shot chromedp.Action[[]byte]) {
 	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, picture); err != nil {
 		t.Fatal(err)
 	}
-	if small.Len() > 150<<10 {
-		t.Errorf("%s has %d KiB, want 150 at most", path, small.Len()>>10)
+	if small.Len() > 192<<10 {
+		t.Errorf("%s has %d KiB, want 192 at most", path, small.Len()>>10)
 	}
 	if err := os.WriteFile(path, small.Bytes(), 0o644); err != nil {
 		t.Fatal(err)

@@ -4,14 +4,15 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 
 	"github.com/enclavepool/enclavepool/examples/internal/e2e/stack"
+	"github.com/enclavepool/enclavepool/examples/internal/e2e/stack/testmain"
 	"github.com/enclavepool/enclavepool/examples/internal/enclave"
 	"github.com/enclavepool/enclavepool/examples/signer"
 	signerv1 "github.com/enclavepool/enclavepool/examples/signer/v1"
@@ -22,28 +23,9 @@ const patience = 30 * time.Second
 
 var programs stack.Programs
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
-
-func testMain(m *testing.M) int {
+func TestMain(m *testing.M) {
 	os.Setenv("GORACE", "atexit_sleep_ms=50 "+os.Getenv("GORACE")) // a program with the race detector takes a second to exit
-	dir, err := os.MkdirTemp("", "e2e-bin-")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		say := func(text string) { fmt.Fprintln(os.Stderr, text) }
-		programs, err = stack.Find(context.Background(), dir, say, buildArgs, "enclave", "gateway", "loadgen")
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code := m.Run()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
-	return code
+	os.Exit(testmain.Run(m, &programs, buildArgs, "enclave", "gateway", "loadgen"))
 }
 
 // limited is a context that ends with the test, or when patience does.
@@ -104,6 +86,10 @@ func launch(t *testing.T, enclaves, conns int, enclaveArgs ...string) *stack.Sta
 func launchWith(t *testing.T, cfg stack.Config) *stack.Stack {
 	t.Helper()
 	cfg.Programs, cfg.Transport = programs, transport()
+	if slices.Contains(cfg.GatewayArgs, "-config") {
+		// What a reload does is shown, not health: an enclave that gets no processor for a moment is no less in service.
+		cfg.GatewayEnv = append(slices.Clone(cfg.GatewayEnv), "SIGN_CONN_POOL_HEALTH_TIMEOUT=2s")
+	}
 	if cfg.Dir == "" {
 		cfg.Dir = folder(t)
 	}

@@ -17,7 +17,7 @@ import (
 
 // answerGrace is how much longer than its timeout an exchange may take: the time for the service to say
 // that the timeout has passed, which spares the stream.
-const answerGrace = 100 * time.Millisecond
+const answerGrace = 500 * time.Millisecond
 
 // stream is one caller's SignStream, replaced when it fails. It is for one goroutine, cancel apart.
 type stream struct {

@@ -2,7 +2,6 @@ package operations
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,9 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/enclavepool/enclavepool/examples/internal/e2e/stack"
+	"github.com/enclavepool/enclavepool/examples/internal/e2e/stack/testmain"
 )
 
 // patience is for everything that has to happen, on the slowest of machines.
@@ -23,28 +21,7 @@ const docs = "../../../docs"
 
 var programs stack.Programs
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
-
-func testMain(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "operations-bin-")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		say := func(text string) { fmt.Fprintln(os.Stderr, text) }
-		programs, err = stack.Find(context.Background(), dir, say, nil, "enclave", "gateway")
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code := m.Run()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
-	return code
-}
+func TestMain(m *testing.M) { os.Exit(testmain.Run(m, &programs, nil, "enclave", "gateway")) }
 
 // limited is a context that ends with the test, or when patience does.
 func limited(t *testing.T) context.Context {
@@ -80,7 +57,9 @@ func open(t *testing.T, conns int, lines ...string) *site {
 	}
 	s.moved = stack.NewEnclave(programs["enclave"], elsewhere, "a", stack.Unix)
 	s.Stack, err = stack.Launch(limited(t), stack.Config{Programs: programs, Dir: dir, Transport: stack.Unix,
-		Enclaves: []string{"a", "b"}, Conns: conns, GatewayArgs: []string{"-config", s.config}})
+		Enclaves: []string{"a", "b"}, Conns: conns, GatewayArgs: []string{"-config", s.config},
+		// So that what waits for a processor for a moment is not called frozen, of which the log would speak.
+		GatewayEnv: []string{"SIGN_CONN_POOL_HEALTH_TIMEOUT=500ms", "SIGN_CONN_POOL_DIAL_TIMEOUT=5s"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,9 @@ const (
 	Unix Transport = "unix"
 )
 
+// Known tells whether t is one of them.
+func (t Transport) Known() bool { return t == Vsock || t == Unix }
+
 // vsockPatience bounds the attempt to connect to ourselves.
 const vsockPatience = 5 * time.Second
 
