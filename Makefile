@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 GO ?= go
-MODULES := . routing/boltdir examples internal/bench docs/check
+MODULES := . routing/boltdir examples internal/bench internal/benchplacement docs/check
 
 .PHONY: help
 help: ## list the targets
@@ -16,14 +16,23 @@ demo: go-version ## fake enclaves, gateway, load and a fault; ends by itself in 
 demo-attest: go-version ## attested TLS: one fake enclave is admitted, four impostors are refused; ends by itself in seconds
 	cd examples && $(GO) run ./attest
 
+.PHONY: demo-fleet
+demo-fleet: go-version ## an etcd, two gateways, four enclaves and load: one joins, one drains, others are killed; a minute and a half
+	cd examples && $(GO) run ./demofleet
+
 .PHONY: test
 test: go-version c-compiler tools ## every test of every module, with the race detector
 	# Outside the root tests start programs and read documents, whose changes Go's cache of results does not see.
 	for m in $(MODULES); do (cd $$m && $(GO) test -race $$([[ $$m == . ]] || echo -count=1) ./...); done
 
 .PHONY: test-etcd
-test-etcd: go-version c-compiler ## the etcd directory against real etcd processes, of which some are killed; about five minutes
+test-etcd: go-version c-compiler ## the etcd directory, and gateways that share one, with real processes that are killed; about five minutes
 	cd routing/etcddir && $(GO) test -race -count=1 ./...
+	cd examples && ENCLAVEPOOL_ETCD_TESTS=1 $(GO) test -race -count=1 ./internal/fleet
+
+.PHONY: placement-kills
+placement-kills: go-version ## kill -9 of gateways and etcd members during 150 000 creates; every acknowledged key has to sign; about six minutes
+	cd examples && $(GO) run ./placementkills
 
 .PHONY: test-vsock
 test-vsock: go-version ## transport, pool and end-to-end tests and the demo on real AF_VSOCK, in a small VM
@@ -36,6 +45,11 @@ lint: go-version ## gofmt, vet, staticcheck, package borders, govulncheck where 
 .PHONY: bench
 bench: go-version ## one table: admission, calls and warm streams beside other pools, raw gRPC, sockets and an atomic floor
 	cd internal/bench && $(GO) run .
+
+KEYS ?= 10000000
+.PHONY: bench-placement
+bench-placement: go-version ## one table: where keys live, from memory, on bbolt and on etcd; KEYS=10000000; about five minutes
+	cd internal/benchplacement && $(GO) run . -keys $(KEYS)
 
 .PHONY: faults
 faults: go-version ## the pool under real faults on real processes, beside what it is held to; about ten minutes

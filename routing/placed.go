@@ -79,6 +79,11 @@ func (p *Placed) Close() error {
 // has is kept. Without having waited nothing goes wrong but that more is asked.
 func (p *Placed) Ready(ctx context.Context) error {
 	select {
+	case <-p.ready: // also when ctx has ended, so that one can ask without waiting
+		return nil
+	default:
+	}
+	select {
 	case <-p.ready:
 		return nil
 	case <-p.ctx.Done():

@@ -100,7 +100,8 @@ func show(ctx context.Context, s settings, dir string, out *screen) (fine bool, 
 	}
 	out.line(fmt.Sprintf("starting %d enclaves and a gateway; between them %s:", len(enclaveIDs), transportName[transport]))
 	out.line("  " + why)
-	st, err := stack.Launch(ctx, stack.Config{Programs: programs, Dir: dir, Transport: transport, Enclaves: enclaveIDs})
+	st, err := stack.Launch(ctx, stack.Config{Programs: programs, Dir: dir, Transport: transport, Enclaves: enclaveIDs,
+		GatewayArgs: []string{"-routing", "strict"}})
 	if err != nil {
 		return false, err
 	}

@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/enclavepool/enclavepool/examples/internal/gateway"
@@ -28,14 +27,15 @@ func main() {
 // run serves until ctx ends and returns the exit code: 0 after a stop on request, 1 when serving failed, 2 when a
 // setting is not valid. It writes one line to stdout once calls are accepted.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "reconcile" {
+		return runReconcile(ctx, args[1:], environ, stdout, stderr)
+	}
 	s, err := parse(args, environ, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
-		for line := range strings.Lines(err.Error()) {
-			fmt.Fprintln(stderr, "gateway:", strings.TrimSuffix(line, "\n"))
-		}
+		complain(stderr, err)
 		return 2
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: s.level}))
@@ -55,7 +55,13 @@ func serve(ctx context.Context, s settings, log *slog.Logger, stdout io.Writer) 
 	if err != nil {
 		return errors.Join(err, grpcListener.Close())
 	}
-	g, err := gateway.New(gateway.Config{Pool: s.pool, Transport: s.transport, Selector: s.selector, Logger: log})
+	cfg := gateway.Config{Pool: s.pool, Transport: s.transport, Selector: s.selector, Logger: log}
+	closing, err := withDirectory(s, &cfg)
+	if err != nil {
+		return errors.Join(err, grpcListener.Close(), httpListener.Close())
+	}
+	defer closing()
+	g, err := gateway.New(cfg)
 	if err != nil {
 		return errors.Join(err, grpcListener.Close(), httpListener.Close())
 	}
@@ -89,6 +95,23 @@ func serve(ctx context.Context, s settings, log *slog.Logger, stdout io.Writer) 
 		log.Warn("not everything ended in time", "err", cut)
 	}
 	return <-served
+}
+
+// withDirectory opens the placement directory, where there is to be one.
+func withDirectory(s settings, cfg *gateway.Config) (closing func(), err error) {
+	if s.directory == nil {
+		return func() {}, nil
+	}
+	dir, closeDirectory, err := s.directory.Open()
+	if err != nil {
+		return nil, err
+	}
+	cfg.Directory, cfg.DirectoryCache, cfg.MirrorDirectory = dir, s.cache, s.directory.Shared()
+	return func() {
+		if err := closeDirectory(); err != nil {
+			cfg.Logger.Error("the placement directory was not closed well", "err", err)
+		}
+	}, nil
 }
 
 // watching are the options for following the configuration. Without a file only SIGHUP is heeded: it applies the

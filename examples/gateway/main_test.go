@@ -68,7 +68,8 @@ func TestGatewayServesBothSidesAndStopsCleanly(t *testing.T) {
 	grpcPath, httpPath, debugPath := filepath.Join(dir, "g"), filepath.Join(dir, "h"), filepath.Join(dir, "d")
 	go func() {
 		defer in.Close()
-		code <- run(ctx, []string{"-listen", "unix:" + grpcPath, "-http", "unix:" + httpPath, "-debug", "unix:" + debugPath, "-drain-timeout", "5s"},
+		code <- run(ctx, []string{"-listen", "unix:" + grpcPath, "-http", "unix:" + httpPath, "-debug", "unix:" + debugPath, "-drain-timeout", "5s",
+			"-directory", "bolt:" + filepath.Join(dir, "places.db")},
 			env(envEnclaves, "a="+target, envMinConns, "2", envMaxConns, "3"), in, &log)
 	}()
 	line, err := bufio.NewReader(out).ReadString('\n')
@@ -137,7 +138,7 @@ func TestBadSettingsAreAllReportedWithNameValueAndWhatIsValid(t *testing.T) {
 		`-log-level: "loud" is not valid: want debug, info, warn or error`,
 		`-drain-timeout: "-3s" is not valid`,
 		`-transport: "pigeon" is not valid: want stream or unary`,
-		`-routing: "spill:none" is not valid: want strict, spill or spill:n`,
+		`-routing: "spill:none" is not valid: want strict, spill or spill:n, or placed`,
 		`-debug: "6060" is not valid: want host:port or unix:/path`,
 		`arguments: "extra" is not valid: want none`,
 		`SIGN_CONN_POOL_MIN is "many" (environment), want a whole number`,
@@ -234,7 +235,8 @@ func TestDefaultsAreThePools(t *testing.T) {
 	want := pool.DefaultConfig()
 	if s.pool.MinConns != want.MinConns || s.pool.MaxConns != want.MaxConns || s.pool.DialTimeout != want.DialTimeout ||
 		s.listen != "127.0.0.1:9090" || s.http != "127.0.0.1:8080" || s.drainTimeout != 10*time.Second ||
-		s.transport != gateway.Stream || s.selector == nil || s.debug != "" {
+		s.transport != gateway.Stream || s.selector == nil || s.debug != "" ||
+		s.directory == nil || s.directory.File != "gateway-placements.db" || s.cache != gateway.DefaultDirectoryCache {
 		t.Errorf("%+v", s)
 	}
 	s, err = parse(nil, env(envEnclaves, "a=vsock:16:5000", envMinConns, "1", envMaxConns, "1", envHealth, "3s"), io.Discard)
@@ -251,7 +253,7 @@ func TestGatewayFailsWithExitCode1WhenItCannotListen(t *testing.T) {
 		{"-listen", "unix:" + filepath.Join(dir, "s"), "-http", "unix:" + filepath.Join(dir, "missing", "s")},
 		{"-listen", "unix:" + filepath.Join(dir, "s"), "-http", "unix:" + filepath.Join(dir, "h"), "-debug", "unix:" + filepath.Join(dir, "missing", "s")},
 	} {
-		if code := run(context.Background(), args, env(envEnclaves, "a=unix:/a"), &out, &log); code != 1 || !strings.Contains(log.String(), "missing") {
+		if code := run(context.Background(), args, env(envEnclaves, "a=unix:/a", envDirectory, "memory"), &out, &log); code != 1 || !strings.Contains(log.String(), "missing") {
 			t.Errorf("exit code %d: %s", code, log.String())
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,10 +15,14 @@ import (
 	"github.com/enclavepool/enclavepool/routing"
 )
 
-// envEnclaves is the variable in whose place -enclaves stands.
-const envEnclaves = "SIGNER_ENCLAVES"
+// The variables in whose place -enclaves and -directory stand.
+const (
+	envEnclaves  = "SIGNER_ENCLAVES"
+	envDirectory = "SIGNER_DIRECTORY"
+)
 
 const help = `usage: gateway [flags]
+       gateway reconcile [flags]   compares the placement directory with the enclaves: gateway reconcile -help
 
 Variables, in the environment or in the file of -config:
   SIGNER_ENCLAVES  the enclaves, such as a=vsock:16:5000,b=unix:/run/b.sock;min=8;max=16
@@ -31,15 +34,19 @@ Variables, in the environment or in the file of -config:
     health probes  _HEALTH_INTERVAL _HEALTH_TIMEOUT _HEALTH_FAILURE_THRESHOLD _HEALTH_COOLDOWN _HEALTH_DISABLED
 The file wins over the environment, is read every second and on SIGHUP, and a change is applied while calls go on; one that
 is not valid changes nothing, and the log says why. docs/config/enclave-config.md has unit, default and range of each.
+In the environment alone, and read once:
+  SIGNER_DIRECTORY where it is written down which enclave each key lives in, as -directory says
 
 Addresses are host:port or unix:/path. HTTP serves:
   POST /v1/keys              make a key: {"key_id":"k","algorithm":"ED25519"}, both may be left out
   POST /v1/sign              sign: {"key_id":"k","digest":"<32 bytes as base64 or hexadecimal digits>"}
   GET  /v1/route?key_id=k    where a key belongs: {"key_id":"k","owner":"a","enclave_id":"a"}. The owner is the same in every
-                             gateway; enclave_id is where a request would be sent now, absent (with a reason) if nowhere
+                             gateway; enclave_id is where a request would be sent now, absent (with a reason) if nowhere.
+                             A key that has no place yet has the ones that it would get, and a reason
   POST /v1/route             the same for many keys: {"key_ids":["k","l"]}, answered with {"routes":[…]}
   GET  /healthz /readyz /metrics
-With -debug ADDRESS, a listener of its own serves the pool as a live page at /debug/pool (as JSON at /debug/pool?data).
+With -debug ADDRESS, a listener of its own serves the pool as a live page at /debug/pool (as JSON at /debug/pool?data), and
+  POST /debug/enclave?id=a&action=drain      takes an enclave out of this gateway: also resume; cordon (no new keys), uncordon
 It asks nobody who they are.
 
 `
@@ -52,8 +59,10 @@ type settings struct {
 	level        slog.Level
 	transport    gateway.Transport
 	selector     routing.Selector
-	config       string   // the file or folder that is followed; empty: none
-	environ      []string // what its values win over
+	directory    *gateway.Directory // nil: keys are where the selector says
+	cache        int                // places kept in memory
+	config       string             // the file or folder that is followed; empty: none
+	environ      []string           // what its values win over
 	pool         pool.Config
 }
 
@@ -77,8 +86,10 @@ func parse(args, environ []string, stdout io.Writer) (settings, error) {
 	debug := fs.String("debug", "", "address for the status page, at /debug/pool, for operators only; empty: none")
 	level := fs.String("log-level", "info", "debug, info, warn or error")
 	transport := fs.String("transport", "stream", "how requests travel to the enclaves: stream (messages on warm streams) or unary (a call each)")
-	policy := fs.String("routing", "strict", "which enclave serves a key: strict (its owner alone), or spill or spill:n\n"+
-		"(new keys go to one of the n after it, 1 when it is not said, while the owner is away)")
+	policy := fs.String("routing", "placed", "which enclave serves a key: placed (the one where it was made, as -directory has it), strict (the one\n"+
+		"that its name hashes to), or spill or spill:n (strict, but new keys go to one of the n after it, 1 when it is\n"+
+		"not said, while that one is away)")
+	directory := addDirectoryFlags(fs)
 	drain := fs.String("drain-timeout", "10s", "time that calls in flight have after SIGTERM or SIGINT")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -108,16 +119,19 @@ func parse(args, environ []string, stdout io.Writer) (settings, error) {
 	if s.transport, err = gateway.ParseTransport(*transport); err != nil {
 		errs = append(errs, invalid("-transport", *transport, "stream or unary"))
 	}
-	if s.selector, err = gateway.ParseRouting(*policy); err != nil {
-		errs = append(errs, invalid("-routing", *policy, "strict, spill or spill:n: "+err.Error()))
+	if *policy == "placed" {
+		s.selector = routing.NewRendezvous()
+		s.directory, s.cache, err = directory.parse(environ)
+		errs = append(errs, unjoin(err)...)
+	} else if s.selector, err = gateway.ParseRouting(*policy); err != nil {
+		errs = append(errs, invalid("-routing", *policy, "strict, spill or spill:n, or placed: "+err.Error()))
+	} else if flag := directory.given(fs); flag != "" {
+		errs = append(errs, fmt.Errorf("%s is given, and -routing is %q: want -routing placed with it", flag, *policy))
 	}
 	if s.drainTimeout, err = time.ParseDuration(*drain); err != nil || s.drainTimeout < 0 {
 		errs = append(errs, invalid("-drain-timeout", *drain, "a duration of 0 or more, such as 10s"))
 	}
-	if *enclaves != "" {
-		s.environ = slices.DeleteFunc(slices.Clone(environ), func(v string) bool { return strings.HasPrefix(v, envEnclaves+"=") })
-		s.environ = append(s.environ, envEnclaves+"="+*enclaves)
-	}
+	s.environ = enclavesFrom(environ, *enclaves)
 	s.pool, err = envconfig.Load(s.environ, s.config)
 	for _, err := range unjoin(err) {
 		errs = append(errs, named(err, *enclaves != ""))

@@ -19,7 +19,8 @@ import (
 var resources = map[string][]metav1.APIResource{
 	"v1": {{Name: "configmaps", Kind: "ConfigMap"}, {Name: "services", Kind: "Service"}, {Name: "pods", Kind: "Pod"},
 		{Name: "pods/portforward", Kind: "PodPortForwardOptions"}},
-	"apps/v1":                  {{Name: "deployments", Kind: "Deployment"}, {Name: "daemonsets", Kind: "DaemonSet"}},
+	"apps/v1": {{Name: "deployments", Kind: "Deployment"}, {Name: "daemonsets", Kind: "DaemonSet"},
+		{Name: "statefulsets", Kind: "StatefulSet"}},
 	"policy/v1":                {{Name: "poddisruptionbudgets", Kind: "PodDisruptionBudget"}},
 	"networking.k8s.io/v1":     {{Name: "networkpolicies", Kind: "NetworkPolicy"}},
 	"monitoring.coreos.com/v1": {{Name: "servicemonitors", Kind: "ServiceMonitor"}},

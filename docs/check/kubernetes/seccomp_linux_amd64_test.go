@@ -134,7 +134,8 @@ func TestTheGatewayRunsUnderTheSeccompProfile(t *testing.T) {
 			t.Fatal(err)
 		}
 		log := filepath.Join(t.TempDir(), "gateway.log")
-		cmd := exec.Command(self, filepath.Join(dir, "gateway"), "-listen=127.0.0.1:0", "-http=127.0.0.1:0", "-log-level=debug")
+		cmd := exec.Command(self, filepath.Join(dir, "gateway"), "-listen=127.0.0.1:0", "-http=127.0.0.1:0", "-log-level=debug",
+			"-directory=bolt:"+filepath.Join(t.TempDir(), "places.db"))
 		cmd.Env = append(os.Environ(), confineEnv+"="+string(text), "SIGNER_ENCLAVES=a=vsock:16:5000,b=unix:"+socket)
 		start(t, log, cmd)
 		said, deadline := "", time.Now().Add(20*time.Second)

@@ -190,7 +190,7 @@ func TestDeadlineOfTheCallerReachesTheEnclave(t *testing.T) {
 			server.Stop()
 			<-served
 		})
-		st := launchWith(t, stack.Config{Dir: dir, Conns: fewConns, GatewayArgs: append(args, "-enclaves", "witness="+address)})
+		st := launchWith(t, stack.Config{Dir: dir, Conns: fewConns, GatewayArgs: append(args, "-routing", "strict", "-enclaves", "witness="+address)})
 		awaitConns(t, st, "witness", fewConns)
 
 		const deadline = 2 * time.Second // long enough to get there on a slow machine

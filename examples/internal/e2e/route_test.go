@@ -9,7 +9,7 @@ import (
 
 func TestTwoGatewaysSendEveryKeyToTheSameEnclave(t *testing.T) {
 	const keys = 100_000
-	st := launchWith(t, stack.Config{Enclaves: names(3), Conns: 1})
+	st := launchWith(t, stack.Config{Enclaves: names(3), Conns: 1, GatewayArgs: []string{"-routing", "strict"}})
 	other, err := st.Another(limited(t), "other", "-transport", "unary", "-routing", "spill:2")
 	if err != nil {
 		t.Fatal(err)

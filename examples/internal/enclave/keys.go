@@ -3,6 +3,8 @@ package enclave
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
@@ -49,10 +51,12 @@ func newKey(alg signerv1.Algorithm) (*key, error) {
 		signerv1.Algorithm_ALGORITHM_ECDSA_SECP256K1, signerv1.Algorithm_ALGORITHM_ED25519)
 }
 
-// keyring holds the keys by their names.
+// keyring holds the keys by their names. None ever goes.
 type keyring struct {
 	mu   sync.RWMutex
 	keys map[string]*key
+	// sorted has the names in order as they were when it was made.
+	sorted []string
 }
 
 func (r *keyring) get(id string) (*key, error) {
@@ -91,6 +95,19 @@ func (r *keyring) create(id string, alg signerv1.Algorithm) (string, *key, error
 	}
 	r.keys[id] = fresh
 	return id, fresh, nil
+}
+
+// list returns at most limit names from the given one on, in the order of their bytes, and whether there are more.
+func (r *keyring) list(from string, limit int) (names []string, more bool) {
+	r.mu.Lock()
+	if len(r.sorted) != len(r.keys) {
+		r.sorted = slices.Sorted(maps.Keys(r.keys)) // anew, since an earlier answer may still be read
+	}
+	all := r.sorted
+	r.mu.Unlock()
+	i, _ := slices.BinarySearch(all, from)
+	n := min(limit, len(all)-i)
+	return all[i : i+n], i+n < len(all)
 }
 
 func (r *keyring) len() int {

@@ -58,6 +58,7 @@ func New(o Options) (*Server, error) {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: o.KeepaliveMinTime, PermitWithoutStream: true}),
 	}, o.ServerOptions...)...)
 	signerv1.RegisterSignerServiceServer(s.grpc, service{s: s})
+	signerv1.RegisterInventoryServiceServer(s.grpc, inventory{s: s})
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	s.apply(o.Faults)
 	return s, nil

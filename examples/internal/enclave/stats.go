@@ -36,6 +36,7 @@ var methods = [...]string{
 	signerv1.SignerService_Create_FullMethodName,
 	signerv1.SignerService_Sign_FullMethodName,
 	signerv1.SignerService_SignStream_FullMethodName,
+	signerv1.InventoryService_ListKeys_FullMethodName,
 	healthpb.Health_Check_FullMethodName,
 	healthpb.Health_List_FullMethodName,
 	healthpb.Health_Watch_FullMethodName,

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
+	"github.com/enclavepool/enclavepool/examples/signer"
 	signerv1 "github.com/enclavepool/enclavepool/examples/signer/v1"
 	"github.com/enclavepool/enclavepool/pool"
 	"github.com/enclavepool/enclavepool/routing"
@@ -28,15 +29,18 @@ type backend struct {
 	carrier  carrier
 	selector routing.Selector
 	newKeys  routing.Selector // for the names that the gateway draws
+	placed   *placed          // nil: keys are where the selector says
 	signs    *signs
 	// requestTimeout, a time.Duration, is for requests that bring no time-out; a reload may change it.
 	requestTimeout atomic.Int64
 	maxTimeout     time.Duration // the longest that a request over HTTP or on a stream may have
 }
 
-func newBackend(p *pool.Pool, s routing.Selector, t Transport, counts *signs) *backend {
-	b := &backend{pool: p, selector: noting{s}, newKeys: s, signs: counts, maxTimeout: maxRequestTimeout}
-	if _, ok := s.(*spilling); ok {
+func newBackend(p *pool.Pool, s routing.Selector, known *placed, t Transport, counts *signs) *backend {
+	b := &backend{pool: p, selector: noting{Selector: s}, newKeys: s, placed: known, signs: counts, maxTimeout: maxRequestTimeout}
+	if known != nil {
+		b.selector = noting{known, true}
+	} else if _, ok := s.(*spilling); ok {
 		b.newKeys = owners // a name can be drawn again, so it need not spill
 	}
 	if t == Unary {
@@ -68,19 +72,39 @@ func (b *backend) create(ctx context.Context, req *signerv1.CreateRequest) (*sig
 		}
 		req = &signerv1.CreateRequest{KeyId: name, Algorithm: req.GetAlgorithm()}
 	}
+	if err := b.checkRecordable(req); err != nil {
+		return nil, err
+	}
 	t := &trip{creates: true}
 	ctx, err := b.setOut(ctx, t, req.GetKeyId())
 	if err != nil {
 		return nil, fail(err, t.enclaveID, idempotent)
 	}
 	res, err := b.carrier.Create(ctx, req)
-	return res, fail(err, t.enclaveID, idempotent)
+	return res, fail(withWait(err), t.enclaveID, idempotent)
+}
+
+// checkRecordable refuses what no enclave would make, before it is recorded.
+func (b *backend) checkRecordable(req *signerv1.CreateRequest) error {
+	if b.placed == nil {
+		return nil // the enclave says so
+	}
+	if n := len(req.GetKeyId()); n > signer.MaxKeyIDSize {
+		return refuse(codes.InvalidArgument, "key_id has %d bytes: want at most %d", n, signer.MaxKeyIDSize)
+	}
+	if _, known := signerv1.Algorithm_name[int32(req.GetAlgorithm())]; !known {
+		return refuse(codes.InvalidArgument, "algorithm %v is not known", req.GetAlgorithm())
+	}
+	return nil
 }
 
 // sign signs in the enclave that has the key, and says which one that is.
 func (b *backend) sign(ctx context.Context, req *signerv1.SignRequest) (*signerv1.SignResponse, string, error) {
 	if req.GetKeyId() == "" {
 		return nil, "", refuse(codes.InvalidArgument, "key_id is missing")
+	}
+	if n := len(req.GetKeyId()); b.placed != nil && n > signer.MaxKeyIDSize {
+		return nil, "", refuse(codes.NotFound, "key_id has %d bytes, and no key has more than %d", n, signer.MaxKeyIDSize)
 	}
 	ctx, cancel := b.withDeadline(ctx)
 	defer cancel()
@@ -115,6 +139,9 @@ func (b *backend) setOut(ctx context.Context, t *trip, key string) (context.Cont
 // draw names a key so that it belongs to an enclave that takes new keys. While all of these are away, any of them is
 // as good: the pool waits for it as long as for one that has just been lost.
 func (b *backend) draw(ctx context.Context) (string, error) {
+	if b.placed != nil {
+		return rand.Text(), nil // any name gets a place in such an enclave
+	}
 	v := b.pool.View()
 	name, _, err := routing.NewKey(ctx, v, b.newKeys, rand.Text)
 	if errors.Is(err, routing.ErrOwnerUnavailable) {
@@ -129,4 +156,15 @@ func (b *backend) draw(ctx context.Context) (string, error) {
 		return "", &pool.Error{Reason: pool.ErrUnavailable, Cause: err}
 	}
 	return "", &pool.Error{Reason: pool.ErrSelector, Cause: err}
+}
+
+// withWait says when to come back where no enclave takes new keys, which the pool cannot know.
+func withWait(err error) error {
+	var e *pool.Error
+	if !errors.As(err, &e) || e.RetryAfter > 0 || !errors.Is(err, routing.ErrNoMember) {
+		return err
+	}
+	waiting := *e
+	waiting.RetryAfter = placedRetryAfter
+	return &waiting
 }

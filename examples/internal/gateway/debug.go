@@ -34,6 +34,7 @@ func (g *Gateway) ServeDebug(lis net.Listener) error {
 	defer page.Close()
 	mux := http.NewServeMux()
 	mux.Handle("/debug/pool", page)
+	mux.HandleFunc("POST /debug/enclave", g.operate)
 	g.debug.Handler = mux
 	if err := g.debug.Serve(lis); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("status page: %w", err)

@@ -114,6 +114,9 @@ func dispositionOf(c codes.Code) pool.Disposition {
 
 // reasonOf is the reason of an ErrorInfo.
 func reasonOf(e *pool.Error) string {
+	if errors.Is(e.Cause, routing.ErrDirectoryUnavailable) {
+		return "DIRECTORY_UNAVAILABLE"
+	}
 	switch e.Reason {
 	case pool.ErrUnknownEnclave:
 		return "UNKNOWN_ENCLAVE"
@@ -129,6 +132,8 @@ func reasonOf(e *pool.Error) string {
 		return "ROUTING_FAILED"
 	case routing.ErrNoKey:
 		return "NO_KEY"
+	case routing.ErrNotPlaced:
+		return "KEY_NOT_PLACED"
 	case context.DeadlineExceeded:
 		return "DEADLINE_EXCEEDED"
 	case context.Canceled:

@@ -31,10 +31,18 @@ type Config struct {
 	Pool pool.Config
 	// Transport is how requests travel to the enclaves. Empty: Stream.
 	Transport Transport
-	// Selector says which enclave serves a key; ParseRouting makes some. Nil: routing.NewRendezvous.
+	// Selector says which enclave serves a key, and with a Directory which one gets a new key; ParseRouting makes some. Nil:
+	// routing.NewRendezvous.
 	Selector routing.Selector
 	// Limits are how long clients may take. Zero: DefaultLimits.
 	Limits Limits
+	// Directory has written down where each key lives, and is asked before the Selector. It stays its owner's to close. Nil:
+	// there is none.
+	Directory routing.Directory
+	// DirectoryCache is how many places are kept in memory at most. 0: DefaultDirectoryCache.
+	DirectoryCache int
+	// MirrorDirectory keeps all places in memory, as far as that goes, and not merely those that were asked for.
+	MirrorDirectory bool
 	// Logger is the gateway's and the pool's. Nil: slog.Default().
 	Logger *slog.Logger
 }
@@ -44,6 +52,7 @@ type Gateway struct {
 	log      *slog.Logger
 	pool     *pool.Pool
 	backend  *backend
+	placed   *placed // nil: without a directory
 	metrics  *metrics
 	health   *health.Server
 	grpc     *grpc.Server
@@ -83,7 +92,9 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g := &Gateway{log: cfg.Logger, pool: p, metrics: m, health: health.NewServer(), stopping: make(chan struct{})}
 	g.stop = sync.OnceFunc(func() { close(g.stopping) })
-	g.backend = newBackend(p, cfg.Selector, transport, m.signs)
+	g.placed = newPlaced(cfg)
+	m.follow(g.placed)
+	g.backend = newBackend(p, cfg.Selector, g.placed, transport, m.signs)
 	g.backend.setRequestTimeout(cfg.Pool.RequestTimeout)
 	g.grpc = g.newGRPCServer(cfg.Limits)
 	g.debug = newDebugServer(cfg.Limits, cfg.Logger)
@@ -215,6 +226,6 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 		errs = append(errs, fmt.Errorf("HTTP requests in flight were cut: %w", err), g.http.Close())
 	}
 	// The status page goes last, so that it shows the rest.
-	errs = append(errs, g.pool.Close(ctx), g.metrics.close(context.Background()), g.debug.Close())
+	errs = append(errs, g.pool.Close(ctx), g.placed.Close(), g.metrics.close(context.Background()), g.debug.Close())
 	return errors.Join(errs...)
 }

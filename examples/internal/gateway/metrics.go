@@ -10,11 +10,14 @@ import (
 	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+
+	"github.com/enclavepool/enclavepool/routing"
 )
 
 // metrics is a Prometheus registry of the gateway's own, with what the pool records in it and the usual figures of
 // the Go runtime and the process. An application that has a registry passes that to the exporter instead.
 type metrics struct {
+	registry *prometheus.Registry
 	provider *sdkmetric.MeterProvider
 	page     http.Handler
 	signs    *signs
@@ -39,6 +42,7 @@ func newMetrics() (*metrics, error) {
 	config.Set(1)
 	registry.MustRegister(counts.total, config)
 	return &metrics{
+		registry: registry,
 		signs:    counts,
 		config:   config,
 		provider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter)),
@@ -47,6 +51,36 @@ func newMetrics() (*metrics, error) {
 }
 
 func (m *metrics) meters() metric.MeterProvider { return m.provider }
+
+// follow adds the figures of a directory, where there is one.
+func (m *metrics) follow(p *placed) {
+	if p == nil {
+		return
+	}
+	gauge := func(name, help string, f func(routing.PlacedStats) float64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
+			func() float64 { return f(p.Stats()) }))
+	}
+	counter := func(name, help string, f func(routing.PlacedStats) uint64) {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
+			func() float64 { return float64(f(p.Stats())) }))
+	}
+	gauge("gateway_directory_current", "1 while changes of the placement directory arrive as they are made, 0 while it is away.",
+		func(s routing.PlacedStats) float64 {
+			if s.State == routing.PlacedCurrent {
+				return 1
+			}
+			return 0
+		})
+	gauge("gateway_directory_kept_keys", "About how many keys' places are in memory.",
+		func(s routing.PlacedStats) float64 { return float64(s.Kept) })
+	counter("gateway_directory_lookups_total", "Questions where a key lives, which memory could not answer.",
+		func(s routing.PlacedStats) uint64 { return s.Lookups })
+	counter("gateway_directory_placed_total", "Places of new keys that this gateway has recorded.",
+		func(s routing.PlacedStats) uint64 { return s.Placed })
+	counter("gateway_directory_stale_hits_total", "Requests that were routed from memory while the directory was away.",
+		func(s routing.PlacedStats) uint64 { return s.StaleHits })
+}
 
 func (m *metrics) close(ctx context.Context) error { return m.provider.Shutdown(ctx) }
 

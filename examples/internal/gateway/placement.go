@@ -126,7 +126,10 @@ func tripOf(ctx context.Context) *trip {
 
 // noting notes in the trip what the selector chose: the pool asks it again for a request of which nothing was sent,
 // so the last answer is the enclave that got it.
-type noting struct{ routing.Selector }
+type noting struct {
+	routing.Selector
+	placed bool // the key belongs where it lives, and not where its hash says
+}
 
 func (n noting) Select(ctx context.Context, v *routing.View, key string) (string, error) {
 	id, err := n.Selector.Select(ctx, v, key)
@@ -135,6 +138,9 @@ func (n noting) Select(ctx context.Context, v *routing.View, key string) (string
 		var owner *routing.OwnerError
 		if errors.As(err, &owner) {
 			t.enclaveID = owner.EnclaveID
+		}
+		if n.placed && t.enclaveID != "" {
+			t.ownerID = t.enclaveID
 		}
 	}
 	return id, err

@@ -36,7 +36,7 @@ func TestSelectorsKeepToTheContract(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				return noting{s}
+				return noting{Selector: s}
 			})
 		})
 	}

@@ -8,12 +8,16 @@ import (
 
 	"github.com/enclavepool/enclavepool/breaker"
 	"github.com/enclavepool/enclavepool/pool"
+	"github.com/enclavepool/enclavepool/routing"
 )
 
 // readiness is the answer of /readyz.
 type readiness struct {
-	// Status is "ready", "not_ready" while an enclave is missing, or "stopping".
+	// Status is "ready", "not_ready" while an enclave is missing or the directory has not been read, or "stopping".
 	Status string `json:"status"`
+	// Directory is "stale" or "expired" (routing.PlacedState). Absent: it is current, or there is none. Not having read it yet
+	// is a reason not to be ready; that it is away later on is none, since the keys that are known are served.
+	Directory string `json:"directory,omitempty"`
 	// Missing are the enclaves that are not Healthy, by ID.
 	Missing []missing `json:"missing,omitempty"`
 }
@@ -53,6 +57,14 @@ func (g *Gateway) healthz(w http.ResponseWriter, _ *http.Request) {
 // readyz answers 200 or 503, and names what is missing.
 func (g *Gateway) readyz(w http.ResponseWriter, _ *http.Request) {
 	r := readinessOf(g.pool.Stats())
+	if g.placed != nil {
+		if state := g.placed.Stats().State; state != routing.PlacedCurrent {
+			r.Directory = state.String()
+		}
+		if !g.placed.isReady() {
+			r.Status = "not_ready"
+		}
+	}
 	if g.isStopping() {
 		r.Status = "stopping"
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"google.golang.org/grpc/codes"
@@ -13,9 +14,11 @@ import (
 type routeBody struct {
 	KeyID string `json:"key_id"`
 	// OwnerID is the enclave that the key belongs to, whatever its state; every gateway with the same enclaves says the
-	// same.
-	OwnerID string `json:"owner"`
-	// EnclaveID is the one that a request for the key would be sent to now. Absent: none, and Reason says why.
+	// same. With a directory it is where the key lives, or, for one that has no place, where it would while all are well;
+	// absent: the directory does not answer.
+	OwnerID string `json:"owner,omitempty"`
+	// EnclaveID is the one that a request for the key would be sent to now. Absent: none, and Reason says why. A key that
+	// has no place in the directory has the one that Create would choose, and a Reason.
 	EnclaveID string `json:"enclave_id,omitempty"`
 	Reason    string `json:"reason,omitempty"`
 }
@@ -76,10 +79,31 @@ func (g *Gateway) routeAnswer(w http.ResponseWriter, r *http.Request) (any, erro
 func (b *backend) routeOf(ctx context.Context, v *routing.View, key string) routeBody {
 	out := routeBody{KeyID: key, OwnerID: ownerOf(ctx, v, key)}
 	id, err := b.selector.Select(ctx, v, key)
+	if b.placed != nil {
+		id, err = b.placeOf(ctx, v, id, err, &out)
+	}
 	if err != nil {
 		out.Reason = err.Error()
 		return out
 	}
 	out.EnclaveID = id
 	return out
+}
+
+// placeOf adds what the directory says. id and err are the selector's answer; those returned are for a key without a place
+// as well.
+func (b *backend) placeOf(ctx context.Context, v *routing.View, id string, err error, out *routeBody) (string, error) {
+	var owner *routing.OwnerError
+	switch {
+	case err == nil:
+		out.OwnerID = id
+	case errors.As(err, &owner):
+		out.OwnerID = owner.EnclaveID
+	case errors.Is(err, routing.ErrNotPlaced):
+		out.Reason = err.Error()
+		return b.placed.wouldPlace(ctx, v, out.KeyID)
+	default:
+		out.OwnerID = ""
+	}
+	return id, err
 }

@@ -598,6 +598,116 @@ func (x *Error) GetDetails() []*anypb.Any {
 	return nil
 }
 
+// ListKeysRequest asks for a part of the names.
+type ListKeysRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name to begin with, whether there is such a key or not. Empty: from the first on.
+	From string `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// How many at most, 1 to 10 000. 0: 1000.
+	Limit         int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListKeysRequest) Reset() {
+	*x = ListKeysRequest{}
+	mi := &file_signer_v1_signer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListKeysRequest) ProtoMessage() {}
+
+func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_signer_v1_signer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
+func (*ListKeysRequest) Descriptor() ([]byte, []int) {
+	return file_signer_v1_signer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListKeysRequest) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *ListKeysRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// ListKeysResponse has a part of the names.
+type ListKeysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The names, in the order of their bytes.
+	KeyIds []string `protobuf:"bytes,1,rep,name=key_ids,json=keyIds,proto3" json:"key_ids,omitempty"`
+	// There are others: ask again from the last of these, with a zero byte added.
+	More          bool `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListKeysResponse) Reset() {
+	*x = ListKeysResponse{}
+	mi := &file_signer_v1_signer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListKeysResponse) ProtoMessage() {}
+
+func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_signer_v1_signer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
+func (*ListKeysResponse) Descriptor() ([]byte, []int) {
+	return file_signer_v1_signer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListKeysResponse) GetKeyIds() []string {
+	if x != nil {
+		return x.KeyIds
+	}
+	return nil
+}
+
+func (x *ListKeysResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
 var File_signer_v1_signer_proto protoreflect.FileDescriptor
 
 const file_signer_v1_signer_proto_rawDesc = "" +
@@ -633,7 +743,13 @@ const file_signer_v1_signer_proto_rawDesc = "" +
 	"\x05Error\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12.\n" +
-	"\adetails\x18\x03 \x03(\v2\x14.google.protobuf.AnyR\adetails*\\\n" +
+	"\adetails\x18\x03 \x03(\v2\x14.google.protobuf.AnyR\adetails\";\n" +
+	"\x0fListKeysRequest\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\"?\n" +
+	"\x10ListKeysResponse\x12\x17\n" +
+	"\akey_ids\x18\x01 \x03(\tR\x06keyIds\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more*\\\n" +
 	"\tAlgorithm\x12\x19\n" +
 	"\x15ALGORITHM_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19ALGORITHM_ECDSA_SECP256K1\x10\x01\x12\x15\n" +
@@ -642,7 +758,9 @@ const file_signer_v1_signer_proto_rawDesc = "" +
 	"\x06Create\x12\x18.signer.v1.CreateRequest\x1a\x19.signer.v1.CreateResponse\x12<\n" +
 	"\x04Sign\x12\x16.signer.v1.SignRequest\x1a\x17.signer.v1.SignResponse\"\x03\x90\x02\x01\x12M\n" +
 	"\n" +
-	"SignStream\x12\x1c.signer.v1.SignStreamRequest\x1a\x1d.signer.v1.SignStreamResponse(\x010\x01B@Z>github.com/enclavepool/enclavepool/examples/signer/v1;signerv1b\x06proto3"
+	"SignStream\x12\x1c.signer.v1.SignStreamRequest\x1a\x1d.signer.v1.SignStreamResponse(\x010\x012\\\n" +
+	"\x10InventoryService\x12H\n" +
+	"\bListKeys\x12\x1a.signer.v1.ListKeysRequest\x1a\x1b.signer.v1.ListKeysResponse\"\x03\x90\x02\x01B@Z>github.com/enclavepool/enclavepool/examples/signer/v1;signerv1b\x06proto3"
 
 var (
 	file_signer_v1_signer_proto_rawDescOnce sync.Once
@@ -657,7 +775,7 @@ func file_signer_v1_signer_proto_rawDescGZIP() []byte {
 }
 
 var file_signer_v1_signer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_signer_v1_signer_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_signer_v1_signer_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_signer_v1_signer_proto_goTypes = []any{
 	(Algorithm)(0),              // 0: signer.v1.Algorithm
 	(*CreateRequest)(nil),       // 1: signer.v1.CreateRequest
@@ -667,8 +785,10 @@ var file_signer_v1_signer_proto_goTypes = []any{
 	(*SignStreamRequest)(nil),   // 5: signer.v1.SignStreamRequest
 	(*SignStreamResponse)(nil),  // 6: signer.v1.SignStreamResponse
 	(*Error)(nil),               // 7: signer.v1.Error
-	(*durationpb.Duration)(nil), // 8: google.protobuf.Duration
-	(*anypb.Any)(nil),           // 9: google.protobuf.Any
+	(*ListKeysRequest)(nil),     // 8: signer.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),    // 9: signer.v1.ListKeysResponse
+	(*durationpb.Duration)(nil), // 10: google.protobuf.Duration
+	(*anypb.Any)(nil),           // 11: google.protobuf.Any
 }
 var file_signer_v1_signer_proto_depIdxs = []int32{
 	0,  // 0: signer.v1.CreateRequest.algorithm:type_name -> signer.v1.Algorithm
@@ -676,19 +796,21 @@ var file_signer_v1_signer_proto_depIdxs = []int32{
 	0,  // 2: signer.v1.SignResponse.algorithm:type_name -> signer.v1.Algorithm
 	3,  // 3: signer.v1.SignStreamRequest.sign:type_name -> signer.v1.SignRequest
 	1,  // 4: signer.v1.SignStreamRequest.create:type_name -> signer.v1.CreateRequest
-	8,  // 5: signer.v1.SignStreamRequest.timeout:type_name -> google.protobuf.Duration
+	10, // 5: signer.v1.SignStreamRequest.timeout:type_name -> google.protobuf.Duration
 	4,  // 6: signer.v1.SignStreamResponse.sign:type_name -> signer.v1.SignResponse
 	2,  // 7: signer.v1.SignStreamResponse.create:type_name -> signer.v1.CreateResponse
 	7,  // 8: signer.v1.SignStreamResponse.error:type_name -> signer.v1.Error
-	9,  // 9: signer.v1.Error.details:type_name -> google.protobuf.Any
+	11, // 9: signer.v1.Error.details:type_name -> google.protobuf.Any
 	1,  // 10: signer.v1.SignerService.Create:input_type -> signer.v1.CreateRequest
 	3,  // 11: signer.v1.SignerService.Sign:input_type -> signer.v1.SignRequest
 	5,  // 12: signer.v1.SignerService.SignStream:input_type -> signer.v1.SignStreamRequest
-	2,  // 13: signer.v1.SignerService.Create:output_type -> signer.v1.CreateResponse
-	4,  // 14: signer.v1.SignerService.Sign:output_type -> signer.v1.SignResponse
-	6,  // 15: signer.v1.SignerService.SignStream:output_type -> signer.v1.SignStreamResponse
-	13, // [13:16] is the sub-list for method output_type
-	10, // [10:13] is the sub-list for method input_type
+	8,  // 13: signer.v1.InventoryService.ListKeys:input_type -> signer.v1.ListKeysRequest
+	2,  // 14: signer.v1.SignerService.Create:output_type -> signer.v1.CreateResponse
+	4,  // 15: signer.v1.SignerService.Sign:output_type -> signer.v1.SignResponse
+	6,  // 16: signer.v1.SignerService.SignStream:output_type -> signer.v1.SignStreamResponse
+	9,  // 17: signer.v1.InventoryService.ListKeys:output_type -> signer.v1.ListKeysResponse
+	14, // [14:18] is the sub-list for method output_type
+	10, // [10:14] is the sub-list for method input_type
 	10, // [10:10] is the sub-list for extension type_name
 	10, // [10:10] is the sub-list for extension extendee
 	0,  // [0:10] is the sub-list for field type_name
@@ -714,9 +836,9 @@ func file_signer_v1_signer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_signer_v1_signer_proto_rawDesc), len(file_signer_v1_signer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   2,
 		},
 		GoTypes:           file_signer_v1_signer_proto_goTypes,
 		DependencyIndexes: file_signer_v1_signer_proto_depIdxs,

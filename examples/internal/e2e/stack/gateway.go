@@ -28,7 +28,10 @@ func startGateway(ctx context.Context, name, program, dir string, enclaves []*En
 	for i, e := range enclaves {
 		list[i] = e.ID + "=" + e.Target
 	}
-	env = append([]string{"SIGNER_ENCLAVES=" + strings.Join(list, ",")}, env...)
+	env = append([]string{
+		"SIGNER_ENCLAVES=" + strings.Join(list, ","),
+		"SIGNER_DIRECTORY=bolt:" + filepath.Join(dir, name+".db"), // a file has one gateway
+	}, env...)
 	args = append([]string{"-listen", "127.0.0.1:0", "-http", "127.0.0.1:0"}, args...)
 	p, err := start(name, program, filepath.Join(dir, name+".log"), env, args...)
 	if err != nil {
