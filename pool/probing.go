@@ -107,9 +107,13 @@ func (k *keeper) probe(c *conn) {
 	k.probes.Go(func() {
 		ctx, cancel := context.WithTimeout(k.ctx, timeout)
 		defer cancel()
+		ctx = untold{ctx}
 		// An answer that is late makes the others be asked too: if one
 		// connection is frozen, so are they, and may have been silent for longer.
 		suspicion := time.AfterFunc(timeout/suspicious, func() {
+			if c.unread() {
+				return // it has answered: this process is the one that is late
+			}
 			k.post(func(k *keeper) { k.suspect(c, time.Now()) })
 		})
 		defer suspicion.Stop()
@@ -137,6 +141,16 @@ func (k *keeper) probe(c *conn) {
 		})
 	})
 }
+
+// untold is a context whose deadline is not told to the enclave. As the header
+// grpc-timeout it would be another value in every probe, and HPACK keeps values
+// for the life of a connection, at both ends, until 4 KiB are full of them. And
+// an enclave that notices the end of that time before our own RST_STREAM has come
+// sends one of its own, which would be counted as a reset.
+type untold struct{ context.Context }
+
+// Deadline implements context.Context.
+func (untold) Deadline() (time.Time, bool) { return time.Time{}, false }
 
 // suspect is recheck before a probe on c is over, once in an Interval at most:
 // an enclave that is merely slow must not be asked all the time.
