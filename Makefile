@@ -51,6 +51,10 @@ KEYS ?= 10000000
 bench-placement: go-version ## one table: where keys live, from memory, on bbolt and on etcd; KEYS=10000000; about five minutes
 	cd internal/benchplacement && $(GO) run . -keys $(KEYS)
 
+.PHONY: bench-scale
+bench-scale: go-version ## 1 to 1000 enclaves of 16 connections: memory, start, idle cost; under three minutes, into docs/bench/scale.md
+	cd internal/bench && $(GO) run . -scale ../../docs/bench
+
 .PHONY: faults
 faults: go-version ## the pool under real faults on real processes, beside what it is held to; about ten minutes
 	cd examples && $(GO) run ./faults
