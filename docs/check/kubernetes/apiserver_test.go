@@ -30,8 +30,8 @@ var resources = map[string][]metav1.APIResource{
 // It stores nothing.
 type apiServer struct {
 	*httptest.Server
-	objects map[string]runtime.Object // by path
 	mu      sync.Mutex
+	objects map[string]runtime.Object // by path
 	asked   []string // methods and paths
 }
 
@@ -83,8 +83,17 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(answer) // it can only fail when the client has gone
 }
 
+// empty makes it an empty cluster.
+func (s *apiServer) empty() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.objects = nil
+}
+
 // find returns the object of a path, or the list of those below it.
 func (s *apiServer) find(p string) any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if o := s.objects[p]; o != nil {
 		return o
 	}

@@ -279,7 +279,7 @@ func TestTheGatewayTakesTheFleetsArguments(t *testing.T) {
 func TestKubectlWouldCreateTheFleet(t *testing.T) {
 	m := loadFleet(t)
 	s := serve(t, load(t))
-	s.objects = nil // an empty cluster
+	s.empty()
 	out, err := kubectl(t, s, "apply", "-k", "docs/deploy/kubernetes-fleet", "--dry-run=client", "--validate=false")
 	if n := strings.Count(out, "created (dry run)"); err != nil || n != m.files {
 		t.Errorf("%d objects of %d: %v\n%s", n, m.files, err, out)

@@ -38,7 +38,7 @@ func kubectl(t *testing.T, s *apiServer, args ...string) (string, error) {
 
 func TestKubectlWouldCreateEverything(t *testing.T) {
 	s := serve(t, load(t))
-	s.objects = nil // an empty cluster
+	s.empty()
 	out, err := kubectl(t, s, "apply", "-k", "docs/deploy/kubernetes", "--dry-run=client", "--validate=false")
 	if n := strings.Count(out, "created (dry run)"); err != nil || n != len(groups) {
 		t.Errorf("%d objects of %d: %v\n%s", n, len(groups), err, out)
