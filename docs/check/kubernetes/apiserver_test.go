@@ -32,7 +32,7 @@ type apiServer struct {
 	*httptest.Server
 	mu      sync.Mutex
 	objects map[string]runtime.Object // by path
-	asked   []string // methods and paths
+	asked   []string                  // methods and paths
 }
 
 func serve(t *testing.T, m manifests) *apiServer {
