@@ -121,8 +121,8 @@ func (p scalePlan) bounds(points []scalePoint) string {
   %.0f probes a second this run raises the interval, because the enclaves share the machine. Bytes that arrive save the probe, so
   connections with traffic cost nothing of this. The price of a longer interval is paid by idle connections only: a frozen enclave
   is found out when a call waits on it, as ever, or that much later.
-- **The start**: %.2f ms of a processor for a connection, health check included. Attempts are let in %d at a time
-  (pool/starts.go): all at once, those of 1000 enclaves take longer than DialTimeout together, and none would come about.
+- **The start**: %.2f ms of a processor for a connection, health check included: %.1f s for 16 000. All of a
+  pool's first attempts are made at once, and each has DialTimeout, 150 ms, so not all of so many can succeed together.
 - **Memory**: %.0f MiB for the %d connections of the last column.
 - **Open files**: one for each connection. The soft limit is raised to the hard one; where that is too low, the table says so.
 - **Acquire** does not depend on how many enclaves there are, but for the caches: the lines of one enclave are at hand, those of
@@ -131,5 +131,5 @@ func (p scalePlan) bounds(points []scalePoint) string {
 Times belong to this machine. The limit of the command is %v; the processes that it starts end with it.
 `,
 		probe*1e6, usual.Enclaves, 1/probe, 16000*probe, p.mostProbes,
-		connect*1e3, 64, last.InUseKiB*float64(last.Conns)/1024, last.Conns, p.limit)
+		connect*1e3, 16_000*connect, last.InUseKiB*float64(last.Conns)/1024, last.Conns, p.limit)
 }
