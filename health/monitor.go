@@ -72,6 +72,7 @@ type Monitor struct {
 	changed time.Duration // the last Suspend or Restore
 	rested  time.Duration // not before then is it restored
 	recheck time.Duration // a probe is due then, whatever arrives
+	lead    time.Duration // by how much the first probe of an idle connection comes early
 	wake    time.Duration // what Step last asked for
 
 	cooldown  breaker.Cooldown // of being suspended
@@ -159,9 +160,17 @@ func (m *Monitor) Step(now time.Time, s Signs) (probe bool, wake time.Time) {
 // rest would be probed at once, as if the call had waited all the time.
 func (m *Monitor) Quiet(now time.Time) { m.quiet = now.Sub(m.start) }
 
+// Stagger lets the first probe of an idle connection come early by share, from 0
+// to 1, of Interval; those after it follow at Interval. Connections that were
+// opened together and are given different shares are not all probed at once for
+// the rest of their lives. Call it before Step.
+func (m *Monitor) Stagger(share float64) {
+	m.lead = time.Duration(share * float64(m.policy.Interval))
+}
+
 // due returns when the next probe is.
 func (m *Monitor) due(at, heard time.Duration, s Signs) time.Duration {
-	due := min(heard+m.policy.Interval, m.recheck)
+	due := min(heard+m.policy.Interval-m.lead, m.recheck)
 	switch {
 	case m.silent > 0: // whether or not its calls have been given up since
 		due = at
@@ -190,7 +199,7 @@ func (m *Monitor) Finish(now time.Time, r Result, s Signs) Verdict {
 	if !m.probing {
 		return Keep
 	}
-	m.probing = false
+	m.probing, m.lead = false, 0
 	at := now.Sub(m.start)
 	m.ended = at
 	switch r {

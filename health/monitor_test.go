@@ -314,3 +314,23 @@ func TestASuspendedConnectionRestsAsLongAsItsOwnerSays(t *testing.T) {
 		t.Errorf("%v after it, want restore", v)
 	}
 }
+
+func TestAStaggeredConnectionIsProbedEarlyOnceAndAtTheIntervalAfter(t *testing.T) {
+	start := time.Now()
+	p := health.DefaultPolicy()
+	m := health.NewMonitor(p, start)
+	m.Stagger(0.75)
+	silent := func(at time.Duration) health.Signs { return health.Signs{SinceRead: at} }
+	probe, wake := m.Step(start, silent(0))
+	if want := start.Add(p.Interval / 4); probe || !wake.Equal(want) {
+		t.Fatalf("wake after %v, want %v", wake.Sub(start), p.Interval/4)
+	}
+	at := p.Interval / 4
+	if probe, _ = m.Step(start.Add(at), silent(at)); !probe {
+		t.Fatal("no probe when it was due")
+	}
+	m.Finish(start.Add(at), health.Serving, silent(0)) // its answer has just been read
+	if _, wake = m.Step(start.Add(at), silent(0)); !wake.Equal(start.Add(at + p.Interval)) {
+		t.Errorf("the next after %v, want the whole interval", wake.Sub(start.Add(at)))
+	}
+}

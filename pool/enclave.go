@@ -33,6 +33,7 @@ type enclave struct {
 	metrics       *enclaveMetrics
 	events        *events
 	views         *views
+	starts        *starts
 	channel       *lb.Channel
 	configWaits   bool // the service config may set waitForReady
 	configRetries bool // the service config may have a retry policy
@@ -120,6 +121,7 @@ func newEnclave(cfg Config, ec Enclave, p *Pool) (*enclave, error) {
 		metrics:       p.metrics.forEnclave(ec.ID, rec),
 		events:        &p.events,
 		views:         &p.views,
+		starts:        &p.starts,
 		configWaits:   strings.Contains(opts.serviceConfig, "waitForReady"),
 		configRetries: strings.Contains(opts.serviceConfig, "retryPolicy"),
 		news:          make(chan struct{}),

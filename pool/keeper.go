@@ -37,6 +37,10 @@ type keeper struct {
 	shunning  bool // the peer was rejected, and that has been said
 	pulseAt   time.Time
 
+	// Of starts, whose lock guards them.
+	inLine bool // it waits for room for an attempt
+	room   bool // it has been handed some
+
 	mu   sync.Mutex
 	mail []func(*keeper)
 	wake chan struct{}
@@ -132,6 +136,8 @@ func (k *keeper) stepPlaces(now time.Time, next *alarm) {
 			default:
 				if at := k.gate(p, now); now.Before(at) {
 					next.no(at)
+				} else if !k.mayStart(p) {
+					// The keeper is woken when its turn has come.
 				} else if k.start(p, now); p.attempt == nil {
 					next.no(p.next)
 				}
@@ -141,6 +147,7 @@ func (k *keeper) stepPlaces(now time.Time, next *alarm) {
 			next.no(p.attempt.deadline)
 		}
 	}
+	k.e.starts.forgo(k)
 }
 
 // While an enclave is away its places share its attempts: whoever is next in
@@ -339,5 +346,6 @@ func (k *keeper) shutdown() {
 			k.abandon(p)
 		}
 	}
+	k.e.starts.leave(k)
 	k.stop = true
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/enclavepool/enclavepool/breaker"
-	"github.com/enclavepool/enclavepool/health"
 	"github.com/enclavepool/enclavepool/reconnect"
 )
 
@@ -28,6 +27,7 @@ type place struct {
 	rest     breaker.Cooldown
 	released bool // its next attempt waits for no turn
 	young    bool // the last connection here died young
+	counted  bool // its attempt is one of those that starts bounds
 	allowed  bool // its next attempt is one of the allowance
 }
 
@@ -99,7 +99,8 @@ func (k *keeper) admit(c *conn) {
 	e.attempts[attemptConnected].Add(1)
 	old := p.conn
 	p.conn, p.attempt, k.failing = c, nil, false
-	c.monitor = health.NewMonitor(e.cfg.Load().health, now)
+	k.ended(p)
+	c.watch(e.cfg.Load().health, now)
 	p.next = time.Time{}
 	k.setRetirement(c)
 	cause := p.cause
@@ -172,6 +173,9 @@ func (k *keeper) fail(p *place, cause error, now time.Time) {
 	}
 	k.abandon(p)
 	p.cause, p.released = cause, false
+	if !k.outage.since.IsZero() {
+		k.takeTurns()
+	}
 	var wait time.Duration
 	switch {
 	case errors.Is(cause, ErrPeerRejected):
@@ -199,6 +203,7 @@ func (k *keeper) fail(p *place, cause error, now time.Time) {
 func (k *keeper) abandon(p *place) {
 	c := p.attempt
 	p.attempt = nil
+	k.ended(p)
 	if c.giveUp != nil {
 		c.giveUp()
 	}

@@ -28,6 +28,7 @@ type Pool struct {
 	records  map[string]*record
 	retiring []*retirement
 	streams  []*warmStreams
+	starts   starts
 	events   events
 	views    views
 	closed   atomic.Bool
@@ -97,6 +98,7 @@ func New(cfg Config, opts ...Option) (*Pool, error) {
 	}
 
 	p := &Pool{opts: o, parse: parse, serviceConfig: serviceConfig, config: cfg.clone()}
+	p.starts.most = mostStarts()
 	p.requestTimeout.Store(int64(cfg.RequestTimeout))
 	p.enclaves.Store(&enclaveSet{})
 	if p.metrics, err = newMetrics(o.meters, p); err != nil {

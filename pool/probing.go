@@ -3,6 +3,9 @@ package pool
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
+	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -47,6 +50,24 @@ func (e *enclave) wakeKeeper() {
 			}
 		})
 	}
+}
+
+// watch begins to follow the health of c, which was admitted now.
+func (c *conn) watch(p health.Policy, now time.Time) {
+	c.monitor = health.NewMonitor(p, now)
+	c.monitor.Stagger(phase(c.enclave.id, c.index))
+}
+
+// phase spreads the idle probes of connections that were opened together over
+// Health.Interval. At once they get into each other's way: from some hundreds of
+// them on the answers are late for that alone, which looks like trouble and asks
+// for more probes. Multiples of the golden ratio lie evenly however many there
+// are; the hash keeps enclaves apart.
+func phase(enclaveID string, index int) float64 {
+	h := fnv.New32a()
+	io.WriteString(h, enclaveID)
+	_, share := math.Modf(float64(h.Sum32())/(1<<32) + float64(index)/math.Phi)
+	return share
 }
 
 // signs are what can be told of c without asking.
@@ -108,9 +129,13 @@ func (k *keeper) probe(c *conn) {
 	k.probes.Go(func() {
 		ctx, cancel := context.WithTimeout(k.ctx, timeout)
 		defer cancel()
+		ctx = untold{ctx}
 		// An answer that is late makes the others be asked too: if one
 		// connection is frozen, so are they, and may have been silent for longer.
 		suspicion := time.AfterFunc(timeout/suspicious, func() {
+			if c.unread() {
+				return // it has answered: this process is the one that is late
+			}
 			k.post(func(k *keeper) { k.suspect(c, time.Now()) })
 		})
 		defer suspicion.Stop()
@@ -135,6 +160,14 @@ func (k *keeper) probe(c *conn) {
 		})
 	})
 }
+
+// untold is a context whose deadline is not told to the enclave. As the header
+// grpc-timeout it would be another value in every probe, and HPACK keeps values
+// for the life of a connection, at both ends, until 4 KiB are full of them: on
+// an idle connection some ten KiB of entries that are never used again.
+type untold struct{ context.Context }
+
+func (untold) Deadline() (time.Time, bool) { return time.Time{}, false }
 
 // suspect is recheck before a probe on c is over, once in an Interval at most:
 // an enclave that is merely slow must not be asked all the time.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/enclavepool/enclavepool/breaker"
-	"github.com/enclavepool/enclavepool/health"
 )
 
 // Update makes cfg the pool's Config, by what is different about it: enclaves
@@ -121,7 +120,7 @@ func (k *keeper) adopt(before, s *settings) {
 		// One that the enclave has suspended goes on by the old policy until it
 		// is restored, unless nobody would ask any more.
 		if before.health != s.health && (!c.suspended || s.health.Disabled) {
-			c.monitor = health.NewMonitor(s.health, now)
+			c.watch(s.health, now)
 			if c.suspended {
 				k.restore(c, now)
 			}
