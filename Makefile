@@ -37,6 +37,10 @@ lint: go-version ## gofmt, vet, staticcheck, package borders, govulncheck where 
 bench: go-version ## one table: admission, calls and warm streams beside other pools, raw gRPC, sockets and an atomic floor
 	cd internal/bench && $(GO) run .
 
+.PHONY: bench-scale
+bench-scale: go-version ## 1 to 1000 enclaves of 16 connections: memory, start, idle cost; under three minutes, into docs/bench/scale.md
+	cd internal/bench && $(GO) run . -scale ../../docs/bench
+
 .PHONY: faults
 faults: go-version ## the pool under real faults on real processes, beside what it is held to; about ten minutes
 	cd examples && $(GO) run ./faults

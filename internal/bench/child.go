@@ -25,15 +25,16 @@ type server struct {
 // startServer starts one that speaks gRPC.
 func startServer(ctx context.Context) (*server, error) { return startRole(ctx, "server") }
 
-// startRole returns when the server listens. It ends with its standard input,
-// so that it cannot outlive this process.
-func startRole(ctx context.Context, role string) (*server, error) {
+// startRole returns when the server listens: on the path that is the role's
+// last word. It ends with its standard input, so that it cannot outlive this
+// process.
+func startRole(ctx context.Context, words ...any) (*server, error) {
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return nil, err
 	}
 	path := filepath.Join(dir, "s")
-	cmd, err := asRole(ctx, role, path)
+	cmd, err := asRole(ctx, append(words, path)...)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -58,13 +59,22 @@ func startRole(ctx context.Context, role string) (*server, error) {
 
 // cpuTime asks the server for the CPU time that it has used.
 func (s *server) cpuTime() (time.Duration, error) {
-	if _, err := io.WriteString(s.in, "cpu\n"); err != nil {
-		return 0, fmt.Errorf("ask the server process: %w", err)
+	line, err := s.ask()
+	if err != nil {
+		return 0, err
+	}
+	ns, err := strconv.ParseInt(line, 10, 64)
+	return time.Duration(ns), err
+}
+
+// ask returns what the server has to tell.
+func (s *server) ask() (string, error) {
+	if _, err := io.WriteString(s.in, "tell\n"); err != nil {
+		return "", fmt.Errorf("ask the server process: %w", err)
 	}
 	line, err := s.out.ReadString('\n')
 	if err != nil {
-		return 0, fmt.Errorf("server process said %q: %w", line, err)
+		return "", fmt.Errorf("server process said %q: %w", line, err)
 	}
-	ns, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
-	return time.Duration(ns), err
+	return strings.TrimSpace(line), nil
 }

@@ -30,6 +30,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	asJSON := flags.Bool("json", false, "print JSON instead of the table")
 	only := flags.String("only", "", "measure only the sections whose title matches this `regexp`")
+	scale := flags.String("scale", "", "take the curve over 1 to 1000 enclaves instead, and write scale.md and scale.svg into this `folder`")
 	procs := flags.Int("procs", 2, "GOMAXPROCS of this process and of the servers")
 	if err := flags.Parse(args); err != nil {
 		return 2
@@ -41,6 +42,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	runtime.GOMAXPROCS(*procs)
 
+	if *scale != "" {
+		return runScale(ctx, fullScale(), *scale, stderr)
+	}
 	report := Report{Machine: describeMachine()}
 	fmt.Fprintln(stderr, report.Machine)
 	status := 0

@@ -19,6 +19,9 @@ var roles = map[string]func(words []string) error{
 	"server": serve,
 	"raw":    serveRaw,
 	"idle":   holdIdle,
+
+	"enclaves": serveEnclaves,
+	"gateway":  holdMany,
 }
 
 // runRole plays the role that the environment names, to its end; false: none.
