@@ -106,6 +106,11 @@ func (p scalePlan) bounds(points []scalePoint) string {
 	if usual == nil || usual.Probes == 0 {
 		return ""
 	}
+	if expected := float64(usual.Conns) / usual.Interval.Seconds(); usual.Probes > 1.5*expected {
+		return fmt.Sprintf("\n## What bounds it\n\nProbes that ask for probes. %d idle connections should make %.0f a second and made %.0f: on processors that both ends\n"+
+			"share an answer that is late makes all connections of its enclave be asked, which makes more of them late, and some are\n"+
+			"ejected for it. Figures of that column and beyond are those of this state, not of an idle pool.\n", usual.Conns, expected, usual.Probes)
+	}
 	probe := usual.IdleCPU / usual.Probes // seconds of one processor
 	connect := last.ReadyCPU.Seconds() / float64(last.Conns)
 	return fmt.Sprintf(`
