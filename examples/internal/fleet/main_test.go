@@ -2,40 +2,17 @@ package fleet
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/enclavepool/enclavepool/examples/internal/e2e/stack"
+	"github.com/enclavepool/enclavepool/examples/internal/e2e/stack/testmain"
 )
 
 var programs stack.Programs
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
-
-func testMain(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "fleet-bin-")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		say := func(text string) { fmt.Fprintln(os.Stderr, text) }
-		programs, err = stack.Find(context.Background(), dir, say, nil, "enclave", "gateway")
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code := m.Run()
-	if code == 0 {
-		if err := goleak.Find(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
-	return code
-}
+func TestMain(m *testing.M) { os.Exit(testmain.Run(m, &programs, nil, "enclave", "gateway")) }
 
 // limited is a context for everything that a test waits for.
 func limited(t *testing.T) context.Context {
